@@ -1,0 +1,186 @@
+"""Plain dataclasses that every part passes around. They import nothing of ours but the shared words.
+
+Times are aware UTC datetimes. Sizes are in bytes. MAC addresses are text, lower case, with colons (`normalise_mac`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Address
+from typing import Any
+from uuid import UUID
+
+from appliance.errors import UsageError
+from appliance.events import AfterTask, BootStage, LocalBoot, TaskKind, TaskState, UefiLoader
+
+_MAC = re.compile(r"^[0-9a-f]{12}$")
+_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")
+
+
+def normalise_mac(text: str) -> str:
+    """Return `text` as `aa:bb:cc:dd:ee:ff`. Accepts colons, dashes, dots or none. Raises `UsageError`."""
+    digits = re.sub(r"[:.\-]", "", text.strip().lower())
+    if not _MAC.match(digits):
+        raise UsageError(f"'{text}' is no MAC address.", hint="Write it as 52:54:00:aa:01:02.")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def check_name(text: str, what: str) -> str:
+    """Return `text` if it can name a host or an image (RFC 1123 label, and `_`). Raises `UsageError`.
+
+    The same rule serves both because both become part of file names, command lines and DHCP option 12.
+    """
+    if not _NAME.match(text):
+        raise UsageError(
+            f"'{text}' cannot name {what}.",
+            hint="Use letters, digits, '-' and '_', at most 63, beginning and ending with a letter or digit.",
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A PC the operator knows, by its MACs and its SMBIOS UUID."""
+
+    id: int
+    name: str
+    macs: tuple[str, ...]
+    uuid: UUID | None = None
+    sealed: bool = False  # generalised; must not start its own disk before it is captured
+    local_boot: LocalBoot = LocalBoot.CHAIN
+    uefi_loader: UefiLoader = UefiLoader.SHIM
+    disk: str = ""  # which disk to use (path, serial, WWN or model); empty: the only fixed one
+    notes: str = ""
+    firmware: str = ""  # bios | uefi, as last seen
+    secure_boot: bool | None = None  # as its kernel last said
+    version_id: str = ""  # image version last written to it
+    ip: str = ""  # address last seen
+    stage: BootStage | None = None  # how far it came, last time it booted from us
+    last_seen: datetime | None = None
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The last time that a MAC booted from the network, known host or not."""
+
+    mac: str
+    stage: BootStage
+    at: datetime
+    uuid: UUID | None = None
+    arch: int | None = None  # DHCP option 93
+    ip: str = ""
+    host_name: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A name that versions are captured into."""
+
+    id: int
+    name: str
+    notes: str = ""
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVersion:
+    """One immutable capture. `id` is the BLAKE3 of its manifest, in hex."""
+
+    id: str
+    image_name: str
+    number: int  # 1, 2, 3 ... within its image
+    created: datetime
+    disk_bytes: int  # size of the master's disk
+    used_bytes: int  # plain bytes of its windows
+    stored_bytes: int  # compressed bytes of its chunks, shared ones counted in full
+    new_bytes: int  # compressed bytes that this capture added to the store
+    chunks: int  # distinct chunks
+    master_name: str = ""
+    task_id: int | None = None
+    sealed: bool = False  # captured from a sealed host
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing that one host shall do once."""
+
+    id: int
+    kind: TaskKind
+    state: TaskState
+    image_name: str
+    host_id: int | None = None  # None: a capture of the next unknown PC that boots
+    host_name: str = ""
+    version_id: str = ""  # deploy: what to write; capture: what was made, once done
+    sealed: bool = False  # capture: the host is sealed
+    after: AfterTask = AfterTask.REBOOT
+    created: datetime | None = None
+    started: datetime | None = None  # first check-in
+    finished: datetime | None = None
+    last_heard: datetime | None = None  # last sign of life of its agent
+    phase: str = ""  # what the agent is doing, in words
+    done_bytes: int = 0
+    total_bytes: int = 0
+    rate_bytes_s: float = 0.0
+    attempts: int = 0  # check-ins so far
+    ip: str = ""  # of the agent at its last check-in
+    error: str = ""  # why it failed, one sentence
+    remedy: str = ""  # what to do, one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """One line in a task's life."""
+
+    task_id: int
+    at: datetime
+    state: TaskState
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPcOrder:
+    """A standing order: the next `wanted` unknown PCs that boot are named from `pattern` and get `version_id`."""
+
+    id: int
+    version_id: str
+    image_name: str
+    pattern: str  # e.g. LAB1-{nn}
+    wanted: int
+    taken: int = 0
+    after: AfterTask = AfterTask.REBOOT
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address lent to a client (RFC 2131). `client_key` is what it is known by."""
+
+    address: IPv4Address
+    client_key: str  # `mac:52:54:..` for PXE clients and known hosts, `cid:<hex>` for others
+    mac: str
+    expires: datetime
+    client_id: str = ""  # option 61, hex, as sent
+    hostname: str = ""  # option 12, as the client said
+    declined: bool = False  # somebody else answered there: not to be lent until it expires
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An address that belongs to one MAC, inside or outside the range."""
+
+    mac: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the agent found in a PC: plain JSON, as in `wire.agentapi.Inventory`."""
+
+    host_id: int
+    at: datetime
+    data: dict[str, Any] = field(default_factory=dict)
