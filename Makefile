@@ -1,0 +1,50 @@
+# Everything a developer or a lab technician runs. Each target sets up what it needs; what is expensive is kept in build/.
+SHELL := /bin/bash
+VENV := build/venv
+PY := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+JUNIT ?= build/junit.xml
+
+.PHONY: help demo lab test test-all check lint bench agent disks clean venv preflight
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+preflight: ## say what this machine lacks before anything starts
+	@image-build/preflight.sh
+
+build/.packages: image-build/packages.txt image-build/install-packages.sh | preflight
+	@image-build/install-packages.sh && touch $@
+
+$(VENV)/.ready: pyproject.toml constraints.txt build/.packages
+	@image-build/make-venv.sh $(VENV) && touch $@
+venv: $(VENV)/.ready ## the Python environment in build/venv
+
+agent: $(VENV)/.ready ## loaders, kernel and initrd for the PCs, in build/boot
+	@image-build/agent/build.sh build/boot
+
+disks: $(VENV)/.ready ## the master disks of the virtual lab, in build/disks
+	@$(PY) -m tests.lab.disks build/disks
+
+demo: agent disks ## capture a master and deploy it to two PCs in the virtual lab
+	@$(PY) -m tests.lab.demo --report build/demo/report.json
+
+lab: agent disks ## a shell in the virtual lab
+	@$(PY) -m tests.lab.shell
+
+lint: $(VENV)/.ready ## ruff, mypy, import-linter
+	@ruff check . && ruff format --check . && mypy && lint-imports
+
+check: $(VENV)/.ready lint ## everything without guests
+	@pytest -m "not guest and not slow" --junitxml=$(JUNIT)
+
+test: agent disks lint ## everything, guests included
+	@pytest -m "not slow" --junitxml=$(JUNIT)
+
+test-all: agent disks lint ## as test, and the slow ones
+	@pytest --junitxml=$(JUNIT)
+
+bench: agent disks ## measure, beside the peers; ONLY=name,... replaces only those entries
+	@$(PY) -m tests.bench --output build/bench.json $(if $(ONLY),--only $(ONLY))
+
+clean: ## remove everything that was built
+	rm -rf build
