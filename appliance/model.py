@@ -15,14 +15,14 @@ from uuid import UUID
 from appliance.errors import UsageError
 from appliance.events import AfterTask, BootStage, LocalBoot, TaskKind, TaskState, UefiLoader
 
-_MAC = re.compile(r"^[0-9a-f]{12}$")
-_NAME = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")
+_MAC = re.compile(r"[0-9a-f]{12}")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 
 
 def normalise_mac(text: str) -> str:
     """Return `text` as `aa:bb:cc:dd:ee:ff`. Accepts colons, dashes, dots or none. Raises `UsageError`."""
     digits = re.sub(r"[:.\-]", "", text.strip().lower())
-    if not _MAC.match(digits):
+    if not _MAC.fullmatch(digits):
         raise UsageError(f"'{text}' is no MAC address.", hint="Write it as 52:54:00:aa:01:02.")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
@@ -32,7 +32,7 @@ def check_name(text: str, what: str) -> str:
 
     The same rule serves both because both become part of file names, command lines and DHCP option 12.
     """
-    if not _NAME.match(text):
+    if not _NAME.fullmatch(text):
         raise UsageError(
             f"'{text}' cannot name {what}.",
             hint="Use letters, digits, '-' and '_', at most 63, beginning and ending with a letter or digit.",
