@@ -1,0 +1,184 @@
+"""Readiness, watchdog, signals, logs, and the rule that the first failing service ends all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from appliance.config import Settings
+from appliance.errors import Unavailable, UsageError
+from appliance.services import runtime
+from appliance.services.runtime import LineFormatter, Notifier, Serve, run_services, supervise
+
+if TYPE_CHECKING:
+    from appliance.store import Store
+
+NO_STORE = cast("Store", None)
+SILENT = Notifier()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(5)
+        yield sock
+
+
+def service(
+    *, fails: Exception | None = None, ends: bool = False, late: bool = False, seen: list[str] | None = None
+) -> Serve:
+    async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
+        ready()
+        if fails is not None:
+            raise fails
+        if ends:
+            return
+        await stop.wait()
+        if late:
+            await asyncio.sleep(60)
+        if seen is not None:
+            seen.append("stopped")
+
+    return serve
+
+
+async def run(services: dict[str, Serve], stop: asyncio.Event | None = None, notifier: Notifier = SILENT) -> None:
+    await supervise(services, Settings(), NO_STORE, stop or asyncio.Event(), notifier)
+
+
+def test_manager_is_told_when_the_service_is_ready(manager: socket.socket) -> None:
+    Notifier(manager.getsockname()).ready("Serving\ntftp.")
+    assert manager.recv(200) == b"READY=1\nSTATUS=Serving tftp."
+
+
+def test_a_missing_manager_stops_nothing(tmp_path: Path) -> None:
+    Notifier(str(tmp_path / "nobody")).ready("x")
+    Notifier("").alive()
+
+
+def test_an_abstract_notify_socket_is_understood() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(f"\0diecast-test-{os.getpid()}")
+        sock.settimeout(5)
+        Notifier.from_environment({"NOTIFY_SOCKET": f"@diecast-test-{os.getpid()}"}).alive()
+        assert sock.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_s"),
+    [
+        ({"WATCHDOG_USEC": "2000000"}, 2.0),
+        ({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}, 2.0),
+        ({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_watchdog_is_only_fed_when_it_watches_this_process(environ: dict[str, str], watchdog_s: float) -> None:
+    assert Notifier.from_environment(environ).watchdog_s == watchdog_s
+
+
+async def test_ready_is_only_said_once_all_are_ready(manager: socket.socket) -> None:
+    release = asyncio.Event()
+    stop = asyncio.Event()
+
+    async def slow(settings: Settings, store: Store, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
+        await release.wait()
+        ready()
+        await stop.wait()
+
+    manager.setblocking(False)
+    running = asyncio.create_task(run({"http": service(), "nfs": slow}, stop, Notifier(manager.getsockname())))
+    await asyncio.sleep(0.05)
+    with pytest.raises(BlockingIOError):
+        manager.recv(200)
+    release.set()
+    assert b"READY=1" in await asyncio.get_running_loop().sock_recv(manager, 200)
+    stop.set()
+    await running
+    assert b"STOPPING=1" in manager.recv(200)
+
+
+async def test_first_failure_stops_the_others_and_is_raised() -> None:
+    seen: list[str] = []
+    with pytest.raises(Unavailable, match="port 69"):
+        await run({"http": service(seen=seen), "tftp": service(fails=Unavailable("port 69 is taken."))})
+    assert seen == ["stopped"]
+
+
+async def test_a_service_that_just_returns_is_a_failure() -> None:
+    with pytest.raises(Unavailable, match="'tftp' ended by itself"):
+        await run({"http": service(), "tftp": service(ends=True)})
+
+
+async def test_a_service_that_will_not_stop_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "STOP_GRACE_S", 0.05)
+    stop = asyncio.Event()
+    stop.set()
+    await asyncio.wait_for(run({"http": service(late=True)}, stop), 5)
+
+
+def test_unknown_service_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no service 'ftp'.*dhcp, tftp, http, nfs, scheduler"):
+        run_services(["ftp"], Settings(), NO_STORE)
+
+
+def test_sigterm_ends_the_services_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(runtime, "_load", lambda name: service(seen=seen))
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    run_services(["tftp", "http", "tftp"], Settings(), NO_STORE, notifier=SILENT)
+    timer.join()
+    assert seen == ["stopped", "stopped"]
+
+
+def test_watchdog_is_fed_while_services_run(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_load", lambda name: service())
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    run_services(["tftp"], Settings(), NO_STORE, notifier=Notifier(manager.getsockname(), watchdog_s=0.15))
+    timer.join()
+    manager.setblocking(False)
+    messages: list[bytes] = []
+    with suppress(BlockingIOError):
+        while True:
+            messages.append(manager.recv(200))
+    assert messages.count(b"WATCHDOG=1") >= 4
+
+
+def record(message: str, *args: Any, level: int = logging.INFO) -> logging.LogRecord:
+    return logging.LogRecord("appliance.x", level, __file__, 1, message, args, None)
+
+
+def test_a_name_from_the_network_cannot_forge_a_log_line() -> None:
+    text = LineFormatter(journal=False).format(record("file %s", "a\nERROR forged\x1b[2J\x9b"))
+    assert "\n" not in text
+    assert r"a\x0aERROR forged\x1b[2J\x9b" in text
+
+
+@pytest.mark.parametrize(("level", "prefix"), [(logging.ERROR, "<3>"), (logging.INFO, "<6>"), (logging.DEBUG, "<7>")])
+def test_journal_lines_carry_their_priority(level: int, prefix: str) -> None:
+    assert LineFormatter(journal=True).format(record("hello", level=level)) == f"{prefix}appliance.x: hello"
+
+
+def test_every_line_of_a_traceback_carries_the_priority() -> None:
+    try:
+        raise ValueError("boom")
+    except ValueError as error:
+        entry = record("it failed", level=logging.ERROR)
+        entry.exc_info = (ValueError, error, error.__traceback__)
+    lines = LineFormatter(journal=True).format(entry).split("\n")
+    assert len(lines) > 3
+    assert all(line.startswith("<3>") for line in lines)
