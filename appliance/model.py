@@ -184,3 +184,33 @@ class Inventory:
     host_id: int
     at: datetime
     data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What a token of an agent stands for. The token itself is not stored, only its hash."""
+
+    task_id: int | None  # None: a PC without a task, in the menu
+    mac: str
+    ip: str
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpServer:
+    """Another DHCP server that was heard on one of our networks."""
+
+    ip: str
+    interface: str
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Who did what, when."""
+
+    at: datetime
+    actor: str
+    action: str
+    detail: str = ""

@@ -1,0 +1,64 @@
+"""The store: the only thing that Diecast's processes share, and the only part that knows SQL.
+
+SQLite in WAL mode through Peewee. Every verb is one transaction, takes and returns dataclasses of `appliance.model`,
+may be called from any thread, and leaves a consistent store wherever its process is killed.
+
+`Store.open(path)` gives verbs by subject: `hosts`, `images`, `tasks`, `leases`, `settings`, `audit`, `servers`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from appliance.store.database import Database
+from appliance.store.hosts import Hosts
+from appliance.store.images import Images
+from appliance.store.leases import Leases
+from appliance.store.lifecycle import IllegalMove
+from appliance.store.records import Audit, Servers, SettingValues
+from appliance.store.tasks import Tasks
+
+__all__ = ["IllegalMove", "Store"]
+
+
+class Store:
+    """An open store. Close it, or use it in a `with` statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.hosts = Hosts(database)
+        self.images = Images(database)
+        self.tasks = Tasks(database)
+        self.leases = Leases(database)
+        self.settings = SettingValues(database)
+        self.audit = Audit(database)
+        self.servers = Servers(database)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the store at `path`; make folder and file where there are none; bring an older schema up to date.
+
+        Raises `Unavailable` when it cannot be opened, is no store, or was written by a newer Diecast.
+        """
+        return cls(Database.open(path))
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._database.path
+
+    def data_version(self) -> int:
+        """A number that differs from the last one after any process, this one included, has changed anything."""
+        return self._database.data_version()
+
+    def close(self) -> None:
+        """Close every thread's connection. Verbs raise `Unavailable` from then on."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

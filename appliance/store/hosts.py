@@ -1,0 +1,381 @@
+"""Hosts: who is known, by which marks, and what was last seen of each PC."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import peewee
+
+from appliance.errors import Conflict, NotFound, UsageError
+from appliance.events import BootStage, LocalBoot, UefiLoader
+from appliance.model import Host, Inventory, Sighting, check_name, normalise_mac
+from appliance.store import identity, lifecycle
+from appliance.store.database import Database
+from appliance.store.rows import (
+    DockMacRow,
+    HostRow,
+    InventoryRow,
+    MacRow,
+    SightingRow,
+    TaskRow,
+    columns,
+    dicts,
+    first,
+    utc_now,
+)
+
+_COLUMNS = columns(HostRow, Host, without=("macs",))
+_NUMBER = re.compile(r"\{(n+)\}")
+MAX_SIGHTINGS = 5000  # of unknown PCs and known ones together; a flood of invented MACs must not fill the disk
+_BIOS_ARCH = 0  # DHCP option 93 (RFC 4578, IANA's list); every other entry is some UEFI
+
+# What `add` and `edit` accept beside name and macs, and how each value is made sound.
+_FIELDS: dict[str, Any] = {
+    "uuid": identity.usable_uuid,
+    "sealed": bool,
+    "local_boot": LocalBoot,
+    "uefi_loader": UefiLoader,
+    "disk": str,
+    "notes": str,
+}
+# What only services set, when they register a PC.
+_SERVICE_FIELDS: dict[str, Any] = {"firmware": str, "secure_boot": lambda value: value, "ip": str}
+
+
+class Hosts:
+    """Verbs on hosts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        name: str,
+        macs: Iterable[str],
+        *,
+        uuid: UUID | None = None,
+        now: datetime | None = None,
+        **fields: Any,
+    ) -> Host:
+        """Register a PC. Raises `Conflict` naming the host that has the name or a MAC, `UsageError` for bad values.
+
+        A UUID that identifies nobody (`identity.BAD_UUIDS`) is left out.
+        """
+        with self._database.write() as sql:
+            return insert(sql, name, macs, utc_now(now), uuid=uuid, **fields)
+
+    def get(self, name: str) -> Host:
+        """The host of that name, in any case. Raises `NotFound`."""
+        with self._database.read() as sql:
+            return by_name(sql, name)
+
+    def by_id(self, host_id: int) -> Host:
+        """The host with that number. Raises `NotFound`."""
+        with self._database.read() as sql:
+            return by_id(sql, host_id)
+
+    def by_mac(self, mac: str) -> Host | None:
+        """The host that owns `mac`. A shared dock's MAC is nobody's."""
+        with self._database.read() as sql:
+            return identify(sql, (mac,), None)
+
+    def identify(self, macs: Iterable[str], uuid: UUID | None = None) -> Host | None:
+        """Who a PC with these marks is. The rules stand in `store.identity`; give the MAC it booted from first."""
+        with self._database.read() as sql:
+            return identify(sql, macs, uuid)
+
+    def list(self) -> list[Host]:
+        """All hosts in the order of their names, numbers by value."""
+        with self._database.read() as sql:
+            hosts = list(_hosts(sql, HostRow.select(*_COLUMNS)))
+        return sorted(hosts, key=lambda host: natural(host.name))
+
+    def edit(self, name: str, **changes: Any) -> Host:
+        """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk or notes. Raises as `add`, and `NotFound`."""
+        with self._database.write() as sql:
+            host = by_name(sql, name)
+            macs = changes.pop("macs", None)
+            new_name = changes.pop("name", None)
+            values = _sound(changes, _FIELDS)
+            if new_name is not None:
+                values["name"] = _free_name(sql, new_name, host.id)
+                TaskRow.update(host_name=new_name).where(TaskRow.host_id == host.id).execute(sql)
+            if macs is not None:
+                _set_macs(sql, host.id, _sound_macs(sql, macs, host.id))
+            if values:
+                HostRow.update(**values).where(HostRow.id == host.id).execute(sql)
+            changed = by_id(sql, host.id)
+            _refuse_markless(changed.name, changed.macs, changed.uuid)
+            return changed
+
+    def remove(self, name: str) -> None:
+        """Forget a host. Its finished tasks stay. Raises `Conflict` while it has an unfinished one."""
+        with self._database.write() as sql:
+            host = by_name(sql, name)
+            lifecycle.refuse_if_busy(sql, host.id, host.name)
+            HostRow.delete().where(HostRow.id == host.id).execute(sql)
+
+    def seen(
+        self,
+        mac: str,
+        stage: BootStage,
+        *,
+        ip: str = "",
+        uuid: UUID | None = None,
+        arch: int | None = None,
+        detail: str = "",
+        now: datetime | None = None,
+    ) -> None:
+        """Record how far the PC with `mac` has come, known or not. `arch` is DHCP option 93."""
+        mac = normalise_mac(mac)
+        moment = utc_now(now)
+        with self._database.write(durable=False) as sql:
+            _sight(sql, mac, {"stage": stage, "at": moment, "uuid": uuid, "arch": arch, "ip": ip, "detail": detail})
+            host = identify(sql, (mac,), uuid)
+            if host is None:
+                return
+            values: dict[str, Any] = {"stage": stage, "last_seen": moment}
+            if ip:
+                values["ip"] = ip
+            if arch is not None:
+                values["firmware"] = "bios" if arch == _BIOS_ARCH else "uefi"
+            HostRow.update(**values).where(HostRow.id == host.id).execute(sql)
+
+    def sightings(self) -> builtins.list[Sighting]:
+        """The last boot of every MAC, newest first, with its host's name where it has one."""
+        with self._database.read() as sql:
+            names = {host.id: host.name for host in _hosts(sql, HostRow.select(*_COLUMNS))}
+            owners = {row["address"]: names[row["host_id"]] for row in dicts(MacRow.select(), sql)}
+            query = SightingRow.select().order_by(SightingRow.at.desc())
+            return [Sighting(**row, host_name=owners.get(row["mac"], "")) for row in dicts(query, sql)]
+
+    def set_firmware(self, host_id: int, firmware: str, secure_boot: bool | None) -> None:
+        """Record what the PC's own kernel says: `bios` or `uefi`, and whether Secure Boot is on."""
+        with self._database.write() as sql:
+            values = {"firmware": firmware, "secure_boot": secure_boot}
+            HostRow.update(**values).where(HostRow.id == host_id).execute(sql)
+
+    def save_inventory(self, host_id: int, data: dict[str, Any], *, now: datetime | None = None) -> None:
+        """Keep what the agent found, in place of what it found before. Raises `NotFound`."""
+        with self._database.write() as sql:
+            by_id(sql, host_id)
+            InventoryRow.insert(host_id=host_id, at=utc_now(now), data=data).on_conflict_replace().execute(sql)
+
+    def inventory(self, host_id: int) -> Inventory | None:
+        """What the agent last found in the PC."""
+        with self._database.read() as sql:
+            row = first(InventoryRow.select().where(InventoryRow.host_id == host_id), sql)
+        return None if row is None else Inventory(**row)
+
+    def next_name(self, pattern: str) -> str:
+        """The first free name of a pattern such as `LAB1-{nn}`: LAB1-01, LAB1-02 ... Raises `UsageError`."""
+        with self._database.read() as sql:
+            return next_name(sql, pattern)
+
+    def dock_macs(self) -> builtins.list[str]:
+        """MACs of shared docks and dongles, which never identify a host."""
+        with self._database.read() as sql:
+            return sorted(shared_macs(sql))
+
+    def add_dock_mac(self, mac: str) -> None:
+        """Declare `mac` a shared dock's. Raises `Conflict` while a host counts it as its own."""
+        mac = normalise_mac(mac)
+        with self._database.write() as sql:
+            row = first(MacRow.select().where(MacRow.address == mac), sql)
+            if row is not None:
+                owner = by_id(sql, row["host_id"])
+                raise Conflict(
+                    f"{mac} belongs to host {owner.name}.",
+                    hint=f"Take it away there first: diecast host edit {owner.name}",
+                )
+            DockMacRow.insert(address=mac).on_conflict_ignore().execute(sql)
+
+    def remove_dock_mac(self, mac: str) -> None:
+        """Let `mac` identify a host again. Raises `NotFound`."""
+        mac = normalise_mac(mac)
+        with self._database.write() as sql:
+            if not DockMacRow.delete().where(DockMacRow.address == mac).execute(sql):
+                raise NotFound(f"{mac} is not on the list of shared docks.")
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """A sort key under which PC-2 comes before PC-10."""
+    parts = re.split(r"(\d+)", name.lower())
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in parts if part)
+
+
+# -- inside a transaction ---------------------------------------------------------------------------------------------
+
+
+def insert(
+    sql: peewee.SqliteDatabase,
+    name: str,
+    macs: Iterable[str],
+    now: datetime,
+    *,
+    uuid: UUID | None = None,
+    **fields: Any,
+) -> Host:
+    """See `Hosts.add`."""
+    values = _sound(fields, _FIELDS | _SERVICE_FIELDS)
+    values["uuid"] = identity.usable_uuid(uuid)
+    addresses = _sound_macs(sql, macs, None)
+    values["name"] = _free_name(sql, name, None)
+    _refuse_markless(name, addresses, values["uuid"])
+    host_id = HostRow.insert(created=now, **values).execute(sql)
+    _set_macs(sql, host_id, addresses)
+    return by_id(sql, host_id)
+
+
+def by_name(sql: peewee.SqliteDatabase, name: str) -> Host:
+    """See `Hosts.get`."""
+    for host in _hosts(sql, HostRow.select(*_COLUMNS).where(HostRow.name == name)):
+        return host
+    raise NotFound(f"There is no host '{name}'.", hint="See: diecast host list")
+
+
+def by_id(sql: peewee.SqliteDatabase, host_id: int) -> Host:
+    """See `Hosts.by_id`."""
+    for host in _hosts(sql, HostRow.select(*_COLUMNS).where(HostRow.id == host_id)):
+        return host
+    raise NotFound(f"There is no host with number {host_id}.", hint="See: diecast host list")
+
+
+def identify(sql: peewee.SqliteDatabase, macs: Iterable[str], uuid: UUID | None) -> Host | None:
+    """See `Hosts.identify`."""
+    docks = shared_macs(sql)
+    addresses = [mac for mac in map(normalise_mac, macs) if identity.usable_mac(mac, docks)]
+    by_uuid = _by_uuid(sql, uuid)
+    owners = {
+        row["address"]: row["host_id"] for row in dicts(MacRow.select().where(MacRow.address.in_(addresses)), sql)
+    }
+    if not owners:
+        return by_uuid
+    if by_uuid is not None:  # it has one of the MACs, or the card was moved: either way the UUID decides
+        return by_uuid
+    return by_id(sql, next(owners[mac] for mac in addresses if mac in owners))
+
+
+def next_name(sql: peewee.SqliteDatabase, pattern: str) -> str:
+    """See `Hosts.next_name`."""
+    found = _NUMBER.findall(pattern)
+    if len(found) != 1:
+        raise UsageError(
+            f"The name pattern '{pattern}' needs exactly one number such as {{nn}}.", hint="For example: LAB1-{nn}"
+        )
+    taken = {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
+    for number in range(1, len(taken) + 2):
+        name = _NUMBER.sub(str(number).zfill(len(found[0])), pattern)
+        if name.lower() not in taken:
+            return check_name(name, "a host")
+    raise AssertionError("one more name than hosts, and none is free")
+
+
+def free_name(sql: peewee.SqliteDatabase, wanted: str) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3` ... whichever is free."""
+    taken = {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
+    number, name = 1, wanted
+    while name.lower() in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _hosts(sql: peewee.SqliteDatabase, query: Any) -> Iterator[Host]:
+    rows = list(dicts(query, sql))
+    owned: dict[int, list[str]] = {row["id"]: [] for row in rows}
+    macs = MacRow.select().order_by(MacRow.host_id, MacRow.position)
+    if len(rows) == 1:
+        macs = macs.where(MacRow.host_id == rows[0]["id"])
+    for mac in dicts(macs, sql) if rows else ():
+        if mac["host_id"] in owned:
+            owned[mac["host_id"]].append(mac["address"])
+    for row in rows:
+        yield Host(**row, macs=tuple(owned[row["id"]]))
+
+
+def _by_uuid(sql: peewee.SqliteDatabase, uuid: UUID | None) -> Host | None:
+    """The only host with `uuid`. Two boards with one UUID identify nobody."""
+    uuid = identity.usable_uuid(uuid)
+    if uuid is None:
+        return None
+    same = HostRow.uuid.in_([UUID(text) for text in identity.spellings(uuid)])
+    found = list(_hosts(sql, HostRow.select(*_COLUMNS).where(same).limit(2)))
+    return found[0] if len(found) == 1 else None
+
+
+def shared_macs(sql: peewee.SqliteDatabase) -> frozenset[str]:
+    return frozenset(row["address"] for row in dicts(DockMacRow.select(), sql))
+
+
+def _free_name(sql: peewee.SqliteDatabase, name: str, host_id: int | None) -> str:
+    check_name(name, "a host")
+    row = first(HostRow.select(HostRow.id, HostRow.name).where(HostRow.name == name), sql)
+    if row is not None and row["id"] != host_id:
+        raise Conflict(f"There is a host '{row['name']}' already.", hint="Choose another name.")
+    return name
+
+
+def _sound_macs(sql: peewee.SqliteDatabase, macs: Iterable[str], host_id: int | None) -> tuple[str, ...]:
+    """The MACs normalised, each once; refused when another host or a dock has one."""
+    addresses = tuple(dict.fromkeys(map(normalise_mac, macs)))
+    docks = shared_macs(sql)
+    for mac in addresses:
+        if mac in docks:
+            raise Conflict(
+                f"{mac} is on the list of shared docks and cannot identify a host.",
+                hint="Use the PC's own card, or take the MAC off that list.",
+            )
+        if not identity.usable_mac(mac, docks):
+            raise UsageError(f"{mac} is no card's own address.", hint="Use the MAC printed on the PC or its card.")
+    for row in dicts(MacRow.select().where(MacRow.address.in_(addresses)), sql):
+        if row["host_id"] != host_id:
+            owner = by_id(sql, row["host_id"])
+            raise Conflict(
+                f"{row['address']} belongs to host {owner.name} already.", hint=f"See: diecast host show {owner.name}"
+            )
+    return addresses
+
+
+def _set_macs(sql: peewee.SqliteDatabase, host_id: int, macs: tuple[str, ...]) -> None:
+    MacRow.delete().where(MacRow.host_id == host_id).execute(sql)
+    for position, mac in enumerate(macs):
+        MacRow.insert(address=mac, host_id=host_id, position=position).execute(sql)
+
+
+def _refuse_markless(name: str, macs: tuple[str, ...], uuid: UUID | None) -> None:
+    if not macs and uuid is None:
+        raise UsageError(f"Nothing would identify host '{name}'.", hint="Give a MAC address, or a sound SMBIOS UUID.")
+
+
+def _sound(values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    result = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise UsageError(f"A host has no '{key}' that can be set.", hint=f"It has: {', '.join(fields)}.")
+        try:
+            result[key] = fields[key](value)
+        except ValueError:
+            choices = ", ".join(map(str, fields[key]))
+            raise UsageError(f"'{value}' is no value for {key}.", hint=f"Choose one of: {choices}.") from None
+    return result
+
+
+def _sight(sql: peewee.SqliteDatabase, mac: str, values: dict[str, Any]) -> None:
+    """Insert or update one sighting. Later stages of one boot know less than its DHCP request: what they lack stays."""
+    known = first(SightingRow.select().where(SightingRow.mac == mac), sql)
+    if known is not None:
+        keep = {"uuid": None, "arch": None, "ip": ""} if values["stage"] is not BootStage.DHCP else {"ip": ""}
+        values = {key: known[key] if key in keep and value == keep[key] else value for key, value in values.items()}
+        SightingRow.update(**values).where(SightingRow.mac == mac).execute(sql)
+        return
+    SightingRow.insert(mac=mac, **values).execute(sql)
+    surplus = SightingRow.select().count(sql) - MAX_SIGHTINGS
+    if surplus > 0:
+        oldest = SightingRow.select(SightingRow.mac).order_by(SightingRow.at).limit(surplus)
+        SightingRow.delete().where(SightingRow.mac.in_(oldest)).execute(sql)
