@@ -1,7 +1,8 @@
 """The index of a region: which windows are stored, under which chunk id, and which bytes of them are in use.
 
 Layout (docs/image-format.md section 5; little endian): a header of 32 bytes, `records` records of 48 bytes, `extents`
-extents of 8 bytes, nothing else. The bytes stay as they are and are read lazily: a region of a terabyte has a million records.
+extents of 8 bytes, nothing else. The bytes stay as they are and are read lazily: a region of a terabyte has a
+million records.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Index:
 
     @classmethod
     def build(cls, windows: Iterable[Window], *, window_bytes: int, region_bytes: int) -> Index:
-        """Encode `windows` (any order). Equal windows give equal bytes: windows ascend, equal extent lists are shared."""
+        """Encode `windows` (any order). Equal windows give equal bytes: sorted, equal extent lists shared."""
         lists: dict[tuple[Extent, ...], int] = {}
         table: list[bytes] = []
         rows: list[bytes] = []

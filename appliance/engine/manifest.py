@@ -1,7 +1,7 @@
 """The manifest of an image version: readable JSON that names everything else by hash.
 
-Layout: docs/image-format.md section 3. `parse` checks every number against the others, so that whoever holds a `Manifest`
-need not. The version id is the BLAKE3 of the manifest's bytes as stored, never of a re-encoded one.
+Layout: docs/image-format.md section 3. `parse` checks every number against the others, so that whoever holds a
+`Manifest` need not. The version id is the BLAKE3 of the manifest's bytes as stored, never of a re-encoded one.
 """
 
 from __future__ import annotations
@@ -147,6 +147,11 @@ class Manifest:
         raise BadImage(f"The manifest has no region '{name}'.")
 
 
+def file_of(name: str, data: bytes) -> File:
+    """`data` as a file of a version."""
+    return File(name, blake3(data).hexdigest(), len(data))
+
+
 def version_id(manifest: bytes) -> str:
     """The name of the version that `manifest` (as stored) describes: 64 hex digits."""
     return blake3(manifest).hexdigest()
@@ -180,9 +185,11 @@ class _Object:
         value = self.data.get(name, default)
         if not isinstance(value, str) or len(value) > 4096:
             raise BadImage(f"{self.where}.{name} must be a text of at most 4096 characters.")
+        if any(0xD800 <= ord(char) < 0xE000 for char in value):
+            raise BadImage(f"{self.where}.{name} holds half a surrogate pair, which is no text.")
         return value
 
-    def list(self, name: str, limit: int) -> list[Any]:
+    def items(self, name: str, limit: int) -> list[Any]:
         value = self.data.get(name, [])
         if not isinstance(value, list) or len(value) > limit:
             raise BadImage(f"{self.where}.{name} must be a list of at most {limit}.")
@@ -192,7 +199,7 @@ class _Object:
         return _Object(self.data.get(name), f"{self.where}.{name}")
 
     def objects(self, name: str, limit: int) -> list[_Object]:
-        return [_Object(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(self.list(name, limit))]
+        return [_Object(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(self.items(name, limit))]
 
 
 def _manifest(top: _Object) -> Manifest:
@@ -214,7 +221,7 @@ def _manifest(top: _Object) -> Manifest:
 def _table(item: _Object) -> TableShape:
     file = _file(item.object("file")) if item.data.get("file") is not None else None
     pieces = []
-    for piece in item.list("pieces", 4 + MAX_REGIONS):
+    for piece in item.items("pieces", 4 + MAX_REGIONS):
         if not isinstance(piece, list) or len(piece) != 2:
             raise BadImage(f"{item.where}.pieces must hold pairs.")
         pair = _Object({"offset": piece[0], "length": piece[1]}, f"{item.where}.pieces[]")
