@@ -13,7 +13,8 @@ The rules, first that fits (docs/how-booting-works.md has the reasons):
 | unknown |            |                                          | MENU, own disk by default                          |
 
 A sealed host is refused before `no-answer` is looked at: without an answer its firmware would start the very disk that
-must not start. A waiting capture comes before an order: the unknown PC may be the master.
+must not start. While a capture waits, open orders wait too: this unknown PC may be the master, so nothing that would
+erase it, and nothing that would start its disk, is offered; a person chooses which PC is captured.
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ class MenuEntry(StrEnum):
 
     LOCAL = "local"
     CAPTURE = "capture"
-    DEPLOY_NEW = "deploy-new"
     REGISTER = "register"
     INVENTORY = "inventory"
 
@@ -64,7 +64,6 @@ class LocalMethod(StrEnum):
 # What the agent is started for when an entry is chosen; LOCAL starts none.
 ENTRY_PURPOSE: dict[MenuEntry, Purpose] = {
     MenuEntry.CAPTURE: Purpose.TASK,
-    MenuEntry.DEPLOY_NEW: Purpose.DEPLOY_NEW,
     MenuEntry.REGISTER: Purpose.REGISTER,
     MenuEntry.INVENTORY: Purpose.INVENTORY,
 }
@@ -114,8 +113,7 @@ def _starts_the_agent(state: TaskState) -> bool:
 
 def _unknown(method: LocalMethod, capture_next_waiting: bool, order_open: bool) -> BootAnswer:
     if capture_next_waiting:
-        wanted = (MenuEntry.CAPTURE, MenuEntry.DEPLOY_NEW) if order_open else (MenuEntry.CAPTURE,)
-        entries = (*wanted, MenuEntry.REGISTER, MenuEntry.INVENTORY)
+        entries = (MenuEntry.CAPTURE, MenuEntry.REGISTER, MenuEntry.INVENTORY)
         return BootAnswer(BootKind.MENU, "unknown, and a capture waits for an unknown PC", entries=entries)
     if order_open:
         return BootAnswer(BootKind.RUN_AGENT, "unknown, and new PCs are wanted", purpose=Purpose.DEPLOY_NEW)

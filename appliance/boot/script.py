@@ -62,7 +62,6 @@ class Subject:
     netloc: str  # ADDRESS:PORT of the box as this PC reaches it
     host_name: str = ""  # empty: unknown
     capture_image: str = ""  # the image that the waiting capture makes
-    order_image: str = ""  # the image that the open order deploys
     menu_timeout_s: int = 5
 
     @property
@@ -140,7 +139,6 @@ def entry_title(entry: MenuEntry, subject: Subject) -> str:
     titles = {
         MenuEntry.LOCAL: "Start the disk of this PC",
         MenuEntry.CAPTURE: f"Capture this PC as image {subject.capture_image}",
-        MenuEntry.DEPLOY_NEW: f"ERASE this PC and deploy image {subject.order_image} to it",
         MenuEntry.REGISTER: "Register this PC",
         MenuEntry.INVENTORY: "Show what is in this PC",
     }

@@ -30,19 +30,13 @@ def cases(firmware: str) -> dict[str, tuple[BootAnswer, Host | None]]:
         "no-answer": (decide(SILENT, None, firmware=firmware), SILENT),
         "menu": (decide(None, None, firmware=firmware), None),
         "menu-capture-waits": (decide(None, None, firmware=firmware, capture_next_waiting=True), None),
-        "menu-capture-and-order": (
-            decide(None, None, firmware=firmware, capture_next_waiting=True, order_open=True),
-            None,
-        ),
         "new-pc": (decide(None, None, firmware=firmware, order_open=True), None),
     }
 
 
 def subject(host: Host | None, mac: str = MAC) -> Subject:
-    """A PC on the first lab's network; images have different names so that a mix-up shows."""
-    return Subject(
-        mac, "10.20.4.1:8080", host.name if host else "", capture_image="master-image", order_image="room-image"
-    )
+    """A PC on the first lab's network."""
+    return Subject(mac, "10.20.4.1:8080", host.name if host else "", capture_image="win11")
 
 
 def scripts() -> dict[str, str]:

@@ -69,13 +69,11 @@ def test_an_unknown_pc_gets_a_menu_with_its_own_disk_as_default() -> None:
 
 
 @pytest.mark.parametrize("order_open", [False, True])
-def test_while_a_capture_waits_the_menu_has_no_own_disk_and_no_default(order_open: bool) -> None:
+def test_while_a_capture_waits_the_menu_neither_starts_nor_erases_a_disk_and_has_no_default(order_open: bool) -> None:
     answer = decide(None, None, firmware="bios", capture_next_waiting=True, order_open=order_open)
     assert answer.kind is BootKind.MENU
-    assert MenuEntry.CAPTURE in answer.entries
-    assert MenuEntry.LOCAL not in answer.entries
+    assert answer.entries == (MenuEntry.CAPTURE, MenuEntry.REGISTER, MenuEntry.INVENTORY)
     assert answer.default is None
-    assert (MenuEntry.DEPLOY_NEW in answer.entries) is order_open
 
 
 def test_an_unknown_pc_is_deployed_while_new_pcs_are_wanted() -> None:

@@ -61,7 +61,7 @@ def test_a_sealed_pc_is_told_why_and_powers_off(text: str) -> None:
 
 
 def test_the_same_answer_offers_the_same_entries_in_both_languages() -> None:
-    for name in ("menu", "menu-capture-waits", "menu-capture-and-order"):
+    for name in ("menu", "menu-capture-waits"):
         ipxe = re.findall(r"^item (\S+) (.*)$", SCRIPTS[f"{name}.ipxe"], re.MULTILINE)
         grub = re.findall(r'^menuentry "([^"]*)" --id (\S+) ', SCRIPTS[f"{name}.cfg"], re.MULTILINE)
         assert ipxe == [(entry, title) for title, entry in grub]
@@ -97,8 +97,8 @@ def test_the_kernel_line_names_box_pc_and_purpose() -> None:
 @settings(max_examples=150)
 def test_no_name_can_add_a_command_to_a_script(loader: Loader, case: str, name: str) -> None:
     answer, _ = golden.cases("uefi")[case]
-    subject = Subject(golden.MAC, "10.20.4.1:80", host_name=name, capture_image=name, order_image=name)
-    plain = Subject(golden.MAC, "10.20.4.1:80", host_name="x", capture_image="x", order_image="x")
+    subject = Subject(golden.MAC, "10.20.4.1:80", host_name=name, capture_image=name)
+    plain = Subject(golden.MAC, "10.20.4.1:80", host_name="x", capture_image="x")
     try:
         text = render(TEMPLATES, loader, answer, subject)
     except BadData:
