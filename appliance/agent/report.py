@@ -1,0 +1,152 @@
+"""The thread that tells the box once a second how far we are, sends the log, and hears whether to go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from appliance.agent.client import Box, BoxAway, Refused
+from appliance.agent.display import Display
+from appliance.agent.machine import Limits
+from appliance.agent.page import Meter
+from appliance.agent.stop import Stop
+from appliance.engine.progress import EngineProgress
+from appliance.errors import ApplianceError, Cancelled, Unavailable
+from appliance.wire import agentapi as api
+
+_RATE_WINDOW_S = 10.0
+_LINES_A_CALL = 200
+
+
+class Room:
+    """How much may still be put into the staging folder.
+
+    The box says once a second how much it has not taken yet. What was put since that report was sent is added, so that
+    the folder never holds more than its limit, however late the answer is. Limit 0: none.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._lock = threading.Lock()
+        self._put = 0  # bytes put by us, ever
+        self._base = 0  # what the folder held at `_base_put`, as the box said
+        self._base_put = 0
+
+    def mark(self) -> int:
+        """To be taken before a report is sent, and given to `reported` with its answer."""
+        with self._lock:
+            return self._put
+
+    def reported(self, mark: int, staged_bytes: int) -> bool:
+        """The box's word on what lies in the folder. Returns whether that has changed."""
+        with self._lock:
+            changed = (self._base, self._base_put) != (staged_bytes, mark)
+            self._base, self._base_put = max(0, staged_bytes), mark
+            return changed
+
+    def take(self, size_bytes: int) -> bool:
+        """Claim room for one file; False when it has to wait. A file larger than the limit may go in alone."""
+        with self._lock:
+            held = self._base + self._put - self._base_put
+            if self.limit_bytes and held and held + size_bytes > self.limit_bytes:
+                return False
+            self._put += size_bytes
+            return True
+
+
+class Reporter:
+    """Reports of one task. `latest` may be called by any thread at any rate; the box hears of it once a second."""
+
+    def __init__(self, box: Box, display: Display, kind: str, stop: Stop, limits: Limits, room: Room) -> None:
+        self._box, self._display, self._kind = box, display, kind
+        self._stop, self._limits, self._room = stop, limits, room
+        now = time.monotonic()
+        self._begun = self._moved = self._heard = now
+        self._state = EngineProgress("starting", 0, 0)
+        self._samples: deque[tuple[float, int]] = deque()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reporting, and send what is left of the log if the box takes it."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(self._limits.call_s + 1)
+        send_log(self._box, self._display)
+
+    def latest(self, state: EngineProgress) -> None:
+        """What the engine says about how far it is."""
+        if state != self._state:
+            self._moved = time.monotonic()
+        self._state = state
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._report()
+            except ApplianceError as reason:  # a refusal: the task has ended or belongs to another start
+                self._stop.request(reason)
+                return
+            self._ended.wait(self._limits.report_every_s)
+
+    def _report(self) -> None:
+        meter = self._meter()
+        if meter.phase != "starting":
+            self._display.progress(self._kind, meter)
+        mark = self._room.mark()
+        now = time.monotonic()
+        try:
+            answer = self._box.progress(
+                api.Progress(meter.phase, meter.done_bytes, meter.total_bytes, meter.rate_bytes_s)
+            )
+            send_log(self._box, self._display)
+        except Refused:
+            raise
+        except ApplianceError as error:
+            if now - self._heard > self._limits.away_s:
+                raise error if isinstance(error, BoxAway) else BoxAway(error.message, hint=error.hint) from None
+            self._display.waiting(error.message.rstrip("."), self._limits.away_s - (now - self._heard))
+        else:
+            if now - self._heard > 2 * self._limits.report_every_s:
+                self._display.waiting("")
+            self._heard = now
+            if self._room.reported(mark, answer.staged_bytes):
+                self._moved = now
+            if answer.cancelled:
+                raise Cancelled("The operator cancelled the task.")
+        if now - self._moved > self._limits.stall_s:
+            raise Unavailable(
+                f"Nothing has moved for {self._limits.stall_s / 60:.0f} min while {meter.phase}.",
+                hint="Check the box's nfs service and this PC's disk, then start the PC from the network again.",
+            )
+
+    def _meter(self) -> Meter:
+        state, now = self._state, time.monotonic()
+        samples = self._samples
+        if samples and state.done_bytes < samples[-1][1]:  # another phase counts anew
+            samples.clear()
+        samples.append((now, state.done_bytes))
+        while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW_S:
+            samples.popleft()
+        passed = now - samples[0][0]
+        speed = (state.done_bytes - samples[0][1]) / passed if passed > 0 else 0.0
+        return Meter(state.phase, state.done_bytes, state.total_bytes, speed, now - self._begun)
+
+
+def send_log(box: Box, display: Display) -> None:
+    """Send pending log lines. A box that does not take them gets them with the next report; a refusal drops them."""
+    lines = display.take_pending()
+    while lines:
+        try:
+            box.log(lines[:_LINES_A_CALL])
+        except Refused:
+            return
+        except ApplianceError:
+            display.give_back(lines)
+            return
+        lines = lines[_LINES_A_CALL:]

@@ -1,0 +1,216 @@
+"""One task, from its order to the result: mount, capture or restore, report.
+
+The engine runs in a thread of its own, so that a cancel is obeyed within seconds even when a thread hangs in a hard NFS
+mount whose server is gone: then the thread is left behind, and the PC goes down without it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from appliance.agent import page
+from appliance.agent.chunks import NfsChunks
+from appliance.agent.client import Box, Refused
+from appliance.agent.display import Display
+from appliance.agent.machine import Limits, Machine
+from appliance.agent.mounts import Mounts
+from appliance.agent.report import Reporter, Room, send_log
+from appliance.agent.staging import StagingSink
+from appliance.agent.stop import Stop
+from appliance.disk.blockdev import Disk, choose_disk, list_disks
+from appliance.engine.capture import CaptureOptions, capture
+from appliance.engine.errors import ChunkInvalid
+from appliance.engine.manifest import Manifest, version_id
+from appliance.engine.restore import RestoreOptions, restore
+from appliance.errors import ApplianceError, BadData, Cancelled, Unavailable
+from appliance.events import TaskKind, TaskState
+from appliance.wire import agentapi as api
+
+_T = TypeVar("_T")
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every part of a task needs."""
+
+    machine: Machine
+    box: Box
+    display: Display
+    limits: Limits
+    stop: Stop
+    order: api.TaskOrder
+
+
+def perform(job: Job) -> None:
+    """Do the task and have it confirmed by the box. Raises `ApplianceError` when it failed; the box knows."""
+    order, display = job.order, job.display
+    display.show(task=_title(order))
+    display.say(f"task {order.task_id}: {order.kind} {order.image_name}")
+    room = Room(order.staging_limit_bytes)
+    reporter = Reporter(job.box, display, order.kind, job.stop, job.limits, room)
+    mounts = Mounts(job.machine, job.limits, job.stop, display.waiting)
+    reporter.start()
+    try:
+        try:
+            result = run_stoppable(lambda: _work(job, reporter, mounts, room), job.stop, job.limits)
+        finally:
+            mounts.close()
+            reporter.close()
+    except ApplianceError as error:
+        _tell_failure(job, error)
+        raise
+    finish(job, result)
+
+
+def _title(order: api.TaskOrder) -> str:
+    version = f" version {order.version_id[:12]}" if order.version_id else ""
+    return f"{order.task_id}: {order.kind} image {order.image_name}{version}"
+
+
+def _work(job: Job, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
+    disk = choose_disk(list_disks(job.machine.sys), job.order.disk)
+    job.display.say(
+        f"disk {disk.path}, {page.size(disk.size_bytes)} {disk.model}".rstrip(),
+        disk=f"{disk.path}  {page.size(disk.size_bytes)}  {disk.bus}  {disk.model}",
+    )
+    if job.order.kind == TaskKind.CAPTURE:
+        return _capture(job, disk, reporter, mounts, room)
+    if job.order.kind == TaskKind.DEPLOY:
+        return _deploy(job, disk, reporter, mounts)
+    raise BadData(
+        f"The box asks for a '{job.order.kind}', which this agent cannot do.",
+        hint="Check that box and agent are of one version.",
+    )
+
+
+def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
+    order = job.order
+    if order.staging is None:
+        raise BadData(
+            "The box gave a capture no staging folder.", hint="Check that its nfs service runs: diecast doctor"
+        )
+    folder = mounts.mount(order.staging, "staging", read_only=False)
+    sink = StagingSink(job.box, folder, room, job.stop, job.limits, job.display.waiting)
+    made = capture(
+        Path(disk.path),
+        sink,
+        CaptureOptions(window_bytes=order.window_bytes, zstd_level=order.zstd_level),
+        reporter.latest,
+        job.stop.is_set,
+    )
+    job.stop.check()
+    job.display.doing("sending the indexes")
+    for name, content in made.indexes.items():
+        job.box.put_index(name, content)
+    job.box.put_manifest(made.manifest)
+    details = {
+        "used_bytes": str(made.used_bytes),
+        "sent_bytes": str(sink.put_bytes),
+        "sent_chunks": str(sink.put_chunks),
+        "version_id": version_id(made.manifest),
+    }
+    return api.Result(ok=True, written_bytes=sink.put_bytes, details=details)
+
+
+def _deploy(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Result:
+    order = job.order
+    content = job.box.manifest()
+    found = version_id(content)
+    if found != order.version_id:
+        raise BadData(
+            f"The manifest of image {order.image_name} is {found[:12]}… but should be {order.version_id[:12]}….",
+            hint=f"On the box run: diecast image verify {order.image_name}",
+        )
+    folder = mounts.mount(order.chunks, "chunks", read_only=True)
+    source = NfsChunks(folder, order.image_name, job.stop, job.limits, job.display.waiting)
+    try:
+        report = restore(
+            Manifest.parse(content),
+            job.box.index,
+            Path(disk.path),
+            source,
+            RestoreOptions(),
+            reporter.latest,
+            job.stop.is_set,
+        )
+    except ChunkInvalid as error:
+        raise BadData(
+            f"Image {order.image_name} is damaged on the box: {error.message}",
+            hint=f"On the box run: diecast image verify {order.image_name}",
+        ) from error
+    job.stop.check()
+    job.display.note(
+        f"written {report.written_bytes}, kept {report.reused_bytes}, fetched {report.fetched_bytes} bytes"
+    )
+    details = {"fetched_bytes": str(report.fetched_bytes)}
+    return api.Result(True, written_bytes=report.written_bytes, reused_bytes=report.reused_bytes, details=details)
+
+
+def run_stoppable(work: Callable[[], _T], stop: Stop, limits: Limits) -> _T:
+    """Run `work` in a thread; return its value or raise its error. After a stop it has `grace_s`, then it is left."""
+    values: list[_T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            values.append(work())
+        except BaseException as error:  # whatever it is belongs to the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="work", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(_POLL_S)
+    thread.join(limits.grace_s)
+    stop.check()
+    if errors:
+        raise errors[0]
+    return values[0]
+
+
+def _tell_failure(job: Job, error: ApplianceError) -> None:
+    """The box hears why, with the log; patiently, unless it was the box that ended the task."""
+    if isinstance(error, Cancelled) and job.stop.is_set():
+        return
+    kernel = job.machine.run(["dmesg"], 5)
+    if kernel.status == 0:
+        job.display.note("last lines of the kernel:\n" + "\n".join(kernel.output.splitlines()[-40:]))
+    job.display.note(f"failed: {error}")
+    send_log(job.box, job.display)
+    result = api.Result(ok=False, error=error.message[: api.MAX_TEXT], remedy=error.hint[: api.MAX_TEXT])
+    try:
+        job.box.result(result, patient=not job.stop.is_set())
+    except ApplianceError as refusal:
+        job.display.note(f"the box did not take the result: {refusal}")
+
+
+def finish(job: Job, result: api.Result) -> None:
+    """Give the result to the box and wait for its verdict. Raises what the verdict is, unless it is `done`."""
+    display = job.display
+    display.show(meter=None)
+    display.doing("the box checks and commits" if job.order.kind == TaskKind.CAPTURE else "the box takes note")
+    try:
+        job.box.result(result)
+    except Refused as refusal:
+        if refusal.status != 409:  # 409: it has it already, and the first answer was lost; its status tells
+            raise
+    deadline = time.monotonic() + job.limits.verdict_s
+    while time.monotonic() < deadline:
+        status = job.box.status()
+        if status.state == TaskState.DONE:
+            return
+        if status.state == TaskState.CANCELLED:
+            raise Cancelled("The operator cancelled the task.")
+        if status.state == TaskState.FAILED:
+            raise Unavailable(status.error or "The box reports the task as failed.", hint=status.remedy)
+        job.stop.wait(job.limits.report_every_s)
+    raise Unavailable(
+        f"The box has not finished the task after {job.limits.verdict_s / 3600:.0f} h.",
+        hint="Check its scheduler service: diecast doctor",
+    )
