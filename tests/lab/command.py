@@ -22,7 +22,10 @@ def run(
     timeout_s: float = 600,
     ok: Sequence[int] = (0,),
 ) -> str:
-    """Run `command` and return its standard output. Raises `LabError` with both outputs unless its status is in `ok`."""
+    """Run `command` and return its standard output.
+
+    Raises `LabError` with both outputs unless its status is in `ok`.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, input=stdin, env=env, timeout=timeout_s, capture_output=True, check=False)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.command import LabError
-
 # Cursor movements, colours and modes of VT100 and its heirs, and characters that only move.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][0-9A-B]|\x1b[=>78cDEHM]|[\x00\x07\x0f]")
 
@@ -71,12 +69,7 @@ class Console:
             time.sleep(0.2)
 
     def _failure(self, pattern: str, how: str) -> NeverPrinted:
+        lines = self.last_lines()
         return NeverPrinted(
-            f"{self.name} did not print /{pattern}/ {how}. Its last lines:\n{self.last_lines()}\n    All of it: {self.path}"
+            f"{self.name} did not print /{pattern}/ {how}. Its last lines:\n{lines}\n    See {self.path}"
         )
-
-
-def require(condition: object, message: str, log: Path) -> None:
-    """Raise `LabError` with the log's path unless `condition` holds."""
-    if not condition:
-        raise LabError(f"{message} See {log}.")

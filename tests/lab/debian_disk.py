@@ -177,10 +177,8 @@ def _oddities(root: Path) -> None:
 def _install_bios_boot(root: Path, disk: Path) -> None:
     """Write boot.img into the MBR and core.img into the BIOS boot partition, linked as grub-bios-setup links them."""
     core_name = "/tmp/core.img"
-    run(
-        ["chroot", root, "grub-mkimage", "-O", "i386-pc", "-o", core_name, "-p", f"(,gpt{ROOT.number})/boot/grub"]
-        + _BIOS_GRUB_MODULES.split()
-    )
+    words = ["grub-mkimage", "-O", "i386-pc", "-o", core_name, "-p", f"(,gpt{ROOT.number})/boot/grub"]
+    run(["chroot", root, *words, *_BIOS_GRUB_MODULES.split()])
     shutil.copytree(root / "usr/lib/grub/i386-pc", root / "boot/grub/i386-pc")
     core = bytearray((root / core_name.lstrip("/")).read_bytes())
     (root / core_name.lstrip("/")).unlink()

@@ -1,7 +1,7 @@
 """A PC of the lab: a QEMU guest with a chosen firmware, disk and network card.
 
-Firmware: SeaBIOS with the card's iPXE ROM; OVMF; OVMF with Microsoft's keys enrolled and Secure Boot on. The UEFI PCs have
-no option ROM, so that OVMF's own PXE client speaks, as a real PC's does. Every console is saved as NAME.serial.
+Firmware: SeaBIOS with the card's iPXE ROM; OVMF; OVMF with Microsoft's keys enrolled and Secure Boot on. The UEFI PCs
+have no option ROM, so that OVMF's own PXE client speaks, as a real PC's does. Every console is saved as NAME.serial.
 """
 
 from __future__ import annotations

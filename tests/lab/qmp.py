@@ -44,7 +44,7 @@ class Qmp:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def command(self, name: str, **arguments: Any) -> Any:
+    def command(self, name: str, /, **arguments: Any) -> Any:
         """Run one command and return what it answers. Raises `LabError` with QEMU's own words."""
         request = {"execute": name, "arguments": arguments}
         try:

@@ -1,0 +1,241 @@
+"""The box of the lab: Diecast's services as one process in the lab's namespace, and its command line.
+
+`kill9` is what it says: nothing is flushed, nothing is told. Children that the services started (an NFS server) are
+left to whoever comes next, as on a real machine after such a death.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.config import Settings, load
+from appliance.events import BootStage
+from appliance.model import Image, Sighting, Task
+from appliance.store import Store
+from tests.lab.command import BUILD, LabError, run
+from tests.lab.network import BOX_INTERFACE, LabNetwork
+
+BOX_ADDRESS = "10.77.0.1"
+BOOT_FILES = BUILD / "boot"
+_SERVICES_START_S = 40
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOptions:
+    """How a box differs from the usual one."""
+
+    dhcp_mode: str = "full"
+    services: tuple[str, ...] = ()  # none named: all
+    force_dhcp: bool = True  # the lab knows its other servers
+    extra: str = ""  # more TOML, of whole tables that are not written yet
+    silent_after_s: int = 120
+    window_kib: int = 1024
+
+
+class CliFailed(AssertionError):
+    """A `diecast` command ended with another status than 0."""
+
+    def __init__(self, words: Sequence[str], status: int, said: str) -> None:
+        super().__init__(f"diecast {' '.join(words)} ended with status {status}: {said.strip()}")
+        self.status = status
+        self.said = said
+
+
+class Box:
+    """One box with its own store and image folders under `folder`."""
+
+    def __init__(self, lab: LabNetwork, folder: Path, options: BoxOptions | None = None) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.options = options or BoxOptions()
+        self.log = folder / "box.log"
+        # Sockets and pid files want a short path of their own.
+        self._run = Path(tempfile.mkdtemp(prefix="diecast-box-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("state", "images"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.config = folder / "diecast.toml"
+        self.config.write_text(self._toml())
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the box runs with."""
+        return load(self.config)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the services' process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the services and wait until HTTP answers. Raises `LabError` with the log's end."""
+        words = [*self.lab.exec, *self._diecast("serve", *self.options.services)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_env())
+        deadline = time.monotonic() + _SERVICES_START_S
+        while not self._answers():
+            if not self.is_running or time.monotonic() > deadline:
+                said = self.last_log_lines()
+                self.stop()
+                raise LabError(f"The services did not start. Their last lines:\n{said}\n    See {self.log}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End the services as systemd would."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def kill9(self) -> None:
+        """Kill the services' process without a warning."""
+        if self._process is None:
+            raise LabError("The services do not run.")
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def destroy(self) -> None:
+        """Stop the services and remove what is not worth keeping; store, images and log stay."""
+        self.stop()
+        shutil.rmtree(self._run, ignore_errors=True)
+
+    def cli(self, *words: str, stdin: str = "", timeout_s: float = 60) -> str:
+        """Run one `diecast` command and return what it printed. Raises `CliFailed`."""
+        done = subprocess.run(
+            [*self.lab.exec, *self._diecast(*words)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=_env(),
+            check=False,
+        )
+        if done.returncode:
+            raise CliFailed(words, done.returncode, done.stderr + done.stdout)
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        """Run one `diecast` command with --json and return what it printed."""
+        return json.loads(self.cli(*words, "--json"))
+
+    def start_cli(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
+        """Start a `diecast` command that goes on, its output in a file."""
+        with output.open("wb") as stream:
+            command = [*self.lab.exec, *self._diecast(*words)]
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=_env())
+
+    def store(self) -> Store:
+        """Open the box's store; close it after use."""
+        return Store.open(self.settings.paths.database)
+
+    def tasks(self) -> list[Task]:
+        """All tasks, as the store has them."""
+        store = self.store()
+        try:
+            return store.tasks.list()
+        finally:
+            store.close()
+
+    def task(self, task_id: int) -> Task:
+        """One task, as the store has it now."""
+        store = self.store()
+        try:
+            return store.tasks.get(task_id)
+        finally:
+            store.close()
+
+    def images(self) -> list[Image]:
+        """All images."""
+        store = self.store()
+        try:
+            return store.images.list()
+        finally:
+            store.close()
+
+    def sightings(self) -> dict[str, Sighting]:
+        """The last sighting of each MAC."""
+        store = self.store()
+        try:
+            return {sighting.mac: sighting for sighting in store.hosts.sightings()}
+        finally:
+            store.close()
+
+    def sees(self, mac: str, stage: BootStage, timeout_s: float = 60) -> Sighting:
+        """Wait until the box has recorded that a PC reached `stage`. Raises `AssertionError` with what it recorded."""
+        found: list[Sighting | None] = [None]
+
+        def reached() -> bool:
+            found[0] = self.sightings().get(mac)
+            return found[0] is not None and found[0].stage is stage
+
+        self.wait_until(reached, timeout_s, lambda: f"{mac} never reached {stage}; last seen: {found[0]}")
+        assert found[0] is not None
+        return found[0]
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float, describe: Callable[[], str]) -> None:
+        """Wait for a condition. Raises `AssertionError` with `describe()` and the log's path."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{describe()} (after {timeout_s:g} s). See {self.log}")
+            time.sleep(0.25)
+
+    def waits_for_task(self, task_id: int, timeout_s: float) -> Task:
+        """Wait until a task is over and return it, whatever its end."""
+        self.wait_until(lambda: self.task(task_id).state.is_final, timeout_s, lambda: f"not over: {self.task(task_id)}")
+        return self.task(task_id)
+
+    def last_log_lines(self, count: int = 25) -> str:
+        """The end of the services' log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join("    " + line[:200] for line in text.splitlines()[-count:])
+
+    def _diecast(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "appliance", "--config", str(self.config), *words]
+
+    def _answers(self) -> bool:
+        if self.options.services and "http" not in self.options.services:
+            return "ready" in self.last_log_lines().lower()
+        try:
+            run([*self.lab.exec, "curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://{BOX_ADDRESS}/healthz"])
+        except (LabError, urllib.error.URLError):
+            return False
+        return True
+
+    def _toml(self) -> str:
+        options = self.options
+        subnet = (
+            '[[dhcp.subnet]]\nnetwork = "10.77.0.0/24"\nrange_first = "10.77.0.100"\nrange_last = "10.77.0.199"\n'
+            f'router = "{BOX_ADDRESS}"\ndomain = "lab.test"\n'
+        )
+        return (
+            f'[paths]\nstate = "{self.folder}/state"\nimages = "{self.folder}/images"\n'
+            f'boot = "{BOOT_FILES}"\nrun = "{self._run}"\n'
+            f'[network]\ninterfaces = ["{BOX_INTERFACE}"]\n'
+            f'[dhcp]\nmode = "{options.dhcp_mode}"\nforce = {str(options.force_dhcp).lower()}\n'
+            f"{subnet if options.dhcp_mode == 'full' else ''}"
+            f"[tasks]\nsilent_after_s = {options.silent_after_s}\nwindow_kib = {options.window_kib}\n"
+            f'[log]\nlevel = "debug"\n{options.extra}'
+        )
+
+
+def _env() -> dict[str, str]:
+    """The environment of the box's processes: as ours, without a terminal's size or colours."""
+    return {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES"}}
