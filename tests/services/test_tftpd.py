@@ -56,6 +56,13 @@ def running(boot: Path) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
+def quiet(boot: Path) -> Iterator[RunningServer]:
+    """A server of one's own, for tests that count its transfers."""
+    with running_server(boot, Tftp(port=0, timeout_s=0.3, retries=2)) as running:
+        yield running
+
+
+@pytest.fixture
 def client(running: RunningServer) -> Iterator[Client]:
     with Client(running.address) as client:
         yield client
@@ -203,11 +210,12 @@ def test_a_lost_block_is_sent_again_and_the_transfer_goes_on(client: Client) -> 
     assert client.receive()[:4] == b"\0\3\0\2"
 
 
-def test_a_client_that_falls_silent_is_given_up_after_the_retries(client: Client, running: RunningServer) -> None:
-    first = client.ask(request(b"grubx64.efi"))
-    assert [client.receive(), client.receive()] == [first, first]
-    assert client.hears_nothing(0.8)
-    assert running.server.transfers == 0
+def test_a_client_that_falls_silent_is_given_up_after_the_retries(quiet: RunningServer) -> None:
+    with Client(quiet.address) as client:
+        first = client.ask(request(b"grubx64.efi"))
+        assert [client.receive(), client.receive()] == [first, first]
+        assert client.hears_nothing(0.8)
+        assert quiet.server.transfers == 0
 
 
 def test_the_timeout_that_the_client_asked_for_counts(client: Client) -> None:
@@ -227,21 +235,23 @@ def test_a_repeated_ack_is_not_answered_twice(client: Client) -> None:
     client.reply(b"\0\5\0\0enough\0")
 
 
-def test_a_request_sent_twice_makes_one_transfer(client: Client, running: RunningServer) -> None:
-    first = client.ask(request(b"grubx64.efi"))
-    port = client.peer
-    assert client.ask(request(b"grubx64.efi")) == first
-    assert client.peer == port
-    assert running.server.transfers == 1
-    client.reply(b"\0\5\0\0enough\0")
+def test_a_request_sent_twice_makes_one_transfer(quiet: RunningServer) -> None:
+    with Client(quiet.address) as client:
+        first = client.ask(request(b"grubx64.efi"))
+        port = client.peer
+        assert client.ask(request(b"grubx64.efi")) == first
+        assert client.peer == port
+        assert quiet.server.transfers == 1
+        client.reply(b"\0\5\0\0enough\0")
 
 
-def test_a_new_request_from_the_same_port_replaces_the_transfer(client: Client, running: RunningServer) -> None:
-    oack = client.ask(request(b"grubx64.efi", b"tsize", b"0"))
-    assert options_of(oack) == {b"tsize": b"1536"}
-    assert client.ask(request(b"undionly.kpxe"))[4:] == pattern("undionly.kpxe", 1000)[:512]
-    assert running.server.transfers == 1
-    client.reply(b"\0\5\0\0enough\0")
+def test_a_new_request_from_the_same_port_replaces_the_transfer(quiet: RunningServer) -> None:
+    with Client(quiet.address) as client:
+        oack = client.ask(request(b"grubx64.efi", b"tsize", b"0"))
+        assert options_of(oack) == {b"tsize": b"1536"}
+        assert client.ask(request(b"undionly.kpxe"))[4:] == pattern("undionly.kpxe", 1000)[:512]
+        assert quiet.server.transfers == 1
+        client.reply(b"\0\5\0\0enough\0")
 
 
 def test_another_machine_cannot_acknowledge_for_the_client(client: Client, running: RunningServer) -> None:
