@@ -1,0 +1,83 @@
+"""Who a DHCP client is: hosts and reservations of the store, kept in memory while the store does not change.
+
+A host is looked up for every datagram; the store is asked only when its data version moved, at most four times a
+second, so that a burst of a whole room costs no query for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+from uuid import UUID
+
+from appliance.boot.decide import BootKind, decide
+from appliance.boot.firmware import firmware_of
+from appliance.events import LocalBoot
+from appliance.model import Host, Reservation, Task
+from appliance.wire.pxe import PxeClient
+
+_RECHECK_S = 0.25  # an operator's change is seen after so long
+
+
+class HostBook(Protocol):
+    """What is used of `store.hosts`."""
+
+    def list(self) -> list[Host]: ...
+    def identify(self, macs: Iterable[str], uuid: UUID | None) -> Host | None: ...
+
+
+class TaskBook(Protocol):
+    """What is used of `store.tasks`."""
+
+    def for_host(self, host_id: int) -> Task | None: ...
+
+
+class ReservationBook(Protocol):
+    """What is used of `store.leases` here."""
+
+    def reservations(self) -> list[Reservation]: ...
+
+
+class Directory:
+    """Answers who a MAC is and whether its firmware is to be answered at all."""
+
+    def __init__(
+        self,
+        hosts: HostBook,
+        tasks: TaskBook,
+        reservations: ReservationBook,
+        data_version: Callable[[], int],
+        on_reservations: Callable[[list[Reservation]], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._hosts, self._tasks, self._reservations = hosts, tasks, reservations
+        self._data_version, self._on_reservations, self._clock = data_version, on_reservations, clock
+        self._version: int | None = None
+        self._checked = float("-inf")
+        self._by_mac: dict[str, Host] = {}
+
+    def refresh(self) -> None:
+        """Read hosts and reservations again if the store has changed."""
+        now = self._clock()
+        if now - self._checked < _RECHECK_S:
+            return
+        self._checked = now
+        version = self._data_version()
+        if version == self._version:
+            return
+        self._by_mac = {mac: host for host in self._hosts.list() for mac in host.macs}
+        self._on_reservations(self._reservations.reservations())
+        self._version = version
+
+    def host_of(self, mac: str, pxe: PxeClient | None) -> Host | None:
+        """The host with this MAC; for a network boot also the one with its UUID, by the store's rules."""
+        if pxe is None:
+            return self._by_mac.get(mac)
+        return self._hosts.identify([mac], pxe.machine_id)
+
+    def is_silent_for(self, host: Host | None, pxe: PxeClient) -> bool:
+        """Whether this firmware is to get no answer, so that it goes on to its own disk untouched."""
+        if host is None or host.local_boot is not LocalBoot.NO_ANSWER:
+            return False
+        task = self._tasks.for_host(host.id)
+        return decide(host, task, firmware=firmware_of(pxe.arch).kind).kind is BootKind.NO_ANSWER
