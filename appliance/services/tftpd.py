@@ -252,10 +252,10 @@ class LoaderServer:
         except BadData as error:
             log.error("%s wanted '%s': %s", transfer.host, name, error)
             return transfer.refuse(NOT_FOUND)
-        transfer.begin(request, content)
         self._transfers[transfer.fileno] = transfer
         self._by_peer[transfer.peer] = transfer
         self._epoll.register(transfer.fileno, select.EPOLLIN)
+        transfer.begin(request, content)
 
     def _complete(self, transfer: Transfer) -> None:
         self._end(transfer)
