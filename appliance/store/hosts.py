@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -95,7 +96,7 @@ class Hosts:
             hosts = list(_hosts(sql, HostRow.select(*_COLUMNS)))
         return sorted(hosts, key=lambda host: natural(host.name))
 
-    def edit(self, name: str, **changes: Any) -> Host:
+    def edit(self, name: str, /, **changes: Any) -> Host:
         """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk or notes. Raises as `add`, and `NotFound`."""
         with self._database.write() as sql:
             host = by_name(sql, name)
@@ -263,27 +264,32 @@ def identify(sql: peewee.SqliteDatabase, macs: Iterable[str], uuid: UUID | None)
 
 def next_name(sql: peewee.SqliteDatabase, pattern: str) -> str:
     """See `Hosts.next_name`."""
+    return name_from_pattern(pattern, _names(sql))
+
+
+def name_from_pattern(pattern: str, taken: Set[str]) -> str:
+    """The first name of `pattern` that is not in `taken` (lower case). Raises `UsageError`."""
     found = _NUMBER.findall(pattern)
     if len(found) != 1:
         raise UsageError(
             f"The name pattern '{pattern}' needs exactly one number such as {{nn}}.", hint="For example: LAB1-{nn}"
         )
-    taken = {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
-    for number in range(1, len(taken) + 2):
-        name = _NUMBER.sub(str(number).zfill(len(found[0])), pattern)
-        if name.lower() not in taken:
-            return check_name(name, "a host")
-    raise AssertionError("one more name than hosts, and none is free")
+    names = (_NUMBER.sub(str(number).zfill(len(found[0])), pattern) for number in itertools.count(1))
+    return check_name(next(name for name in names if name.lower() not in taken), "a host")
 
 
 def free_name(sql: peewee.SqliteDatabase, wanted: str) -> str:
     """`wanted`, or `wanted-2`, `wanted-3` ... whichever is free."""
-    taken = {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
+    taken = _names(sql)
     number, name = 1, wanted
     while name.lower() in taken:
         number += 1
         name = f"{wanted}-{number}"
     return name
+
+
+def _names(sql: peewee.SqliteDatabase) -> set[str]:
+    return {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
 
 
 def _hosts(sql: peewee.SqliteDatabase, query: Any) -> Iterator[Host]:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+from appliance.store import Store
+from tests.store.conftest import NOON
+
+
+def test_a_setting_has_a_default_and_an_empty_value_removes_it(store: Store) -> None:
+    assert store.settings.get("nfs.ready.1", "no") == "no"
+    store.settings.set("nfs.ready.1", "10.0.0.1")
+    store.settings.set("nfs.ready.1", "10.0.0.2")
+    store.settings.set("other", "x")
+    assert store.settings.get("nfs.ready.1") == "10.0.0.2"
+    assert store.settings.all("nfs.") == {"nfs.ready.1": "10.0.0.2"}
+    store.settings.set("nfs.ready.1", "")
+    assert store.settings.all() == {"other": "x"}
+
+
+def test_the_audit_trail_lists_the_newest_first(store: Store) -> None:
+    store.audit.record("root", "deploy", "win11@1 to PC1", now=NOON)
+    store.audit.record("root", "cancel")
+    assert [event.action for event in store.audit.list()] == ["cancel", "deploy"]
+    assert store.audit.list(limit=2)[1].at == NOON
+    assert len(store.audit.list(limit=1)) == 1
+
+
+def test_another_dhcp_server_is_one_entry_a_network_with_its_last_time(store: Store) -> None:
+    store.servers.heard("10.0.0.1", "eth0", now=NOON)
+    store.servers.heard("10.0.0.2", "eth0", "offers 10.0.0.9", now=NOON + timedelta(seconds=1))
+    store.servers.heard("10.0.0.1", "eth0", "again", now=NOON + timedelta(seconds=2))
+    assert [(server.ip, server.detail) for server in store.servers.list()] == [
+        ("10.0.0.1", "again"),
+        ("10.0.0.2", "offers 10.0.0.9"),
+    ]
+
+
+def test_the_data_version_changes_with_own_and_foreign_changes_and_with_nothing_else(store: Store, path: Path) -> None:
+    versions = [store.data_version()]
+    store.hosts.list()
+    assert store.data_version() == versions[0]
+    store.settings.set("a", "1")
+    versions.append(store.data_version())
+    with Store.open(path) as other:
+        other.settings.set("a", "2")
+    versions.append(store.data_version())
+    thread = threading.Thread(target=store.settings.set, args=("a", "3"))
+    thread.start()
+    thread.join()
+    versions.append(store.data_version())
+    assert len(set(versions)) == 4
+    assert store.data_version() == versions[-1]
