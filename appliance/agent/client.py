@@ -62,6 +62,12 @@ class Box:
         self._token = ""
         self._lock = threading.Lock()
         self._local = threading.local()
+        self._connections: set[http.client.HTTPConnection] = set()
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in tuple(self._connections):
+            connection.close()
 
     def check_in(self, *, patient: bool = True) -> api.CheckInAnswer:
         """Say who we are; the answer's token is used from now on. Raises `BoxAway`, `Refused`, `BadMessage`."""
@@ -195,12 +201,14 @@ class Box:
         if connection is None:
             connection = http.client.HTTPConnection(self.line.host, self.line.port, timeout=self._limits.call_s)
             self._local.connection = connection
+            self._connections.add(connection)
         return connection
 
     def _drop_connection(self) -> None:
         connection = getattr(self._local, "connection", None)
         if connection is not None:
             connection.close()
+            self._connections.discard(connection)
             self._local.connection = None
 
 

@@ -101,7 +101,7 @@ class Consoles:
         """One plain line on every console that is no screen."""
         for console in self.all:
             if not console.is_screen:
-                console.write(text.encode(errors="replace") + b"\r\n")
+                console.write(text.encode(errors="replace") + b"\n")
 
     def prompt(self, text: str) -> None:
         """Text without an end of line, where somebody will type behind it."""
@@ -155,7 +155,7 @@ def _echo(before: str, after: str, ended: bool) -> bytes:
     common = 0
     while common < min(len(before), len(after)) and before[common] == after[common]:
         common += 1
-    text = "\b \b" * (len(before) - common) + after[common:] + ("\r\n" if ended else "")
+    text = "\b \b" * (len(before) - common) + after[common:] + ("\n" if ended else "")
     return text.encode()
 
 
@@ -164,6 +164,7 @@ def _silence(fd: int) -> None:
     with contextlib.suppress(termios.error):
         mode = termios.tcgetattr(fd)
         mode[0] |= termios.ICRNL
+        mode[1] |= termios.OPOST | termios.ONLCR
         mode[2] |= termios.CLOCAL | termios.CREAD  # a three-wire cable carries no DCD
         mode[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 0, 0

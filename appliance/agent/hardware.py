@@ -11,7 +11,6 @@ from pathlib import Path
 
 from appliance.agent.machine import Machine
 from appliance.disk import blockdev
-from appliance.errors import ApplianceError
 from appliance.wire.agentapi import MAX_LIST, MAX_TEXT, DiskInfo, Inventory, NicInfo
 
 EFI_GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -124,7 +123,7 @@ def disks(machine: Machine) -> list[DiskInfo]:
             removable=disk.removable,
             rotational=disk.rotational,
         )
-        for disk in blockdev.list_disks(machine.sys)[:MAX_LIST]
+        for disk in blockdev.list_disks(machine.sys, machine.dev)[:MAX_LIST]
     ]
 
 
@@ -135,7 +134,7 @@ def inventory(machine: Machine) -> Inventory:
     models = [value.strip() for key, value in cpus if key.strip() == "model name"]
     try:
         found = disks(machine)
-    except ApplianceError:
+    except OSError:
         found = []
     return Inventory(
         vendor=_dmi(machine, "sys_vendor"),

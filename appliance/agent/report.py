@@ -11,7 +11,7 @@ from appliance.agent.display import Display
 from appliance.agent.machine import Limits
 from appliance.agent.page import Meter
 from appliance.agent.stop import Stop
-from appliance.engine.progress import EngineProgress
+from appliance.engine.capture import EngineProgress
 from appliance.errors import ApplianceError, Cancelled, Unavailable
 from appliance.wire import agentapi as api
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +63,22 @@ def perform(job: Job) -> None:
         finally:
             mounts.close()
             reporter.close()
-    except ApplianceError as error:
-        _tell_failure(job, error)
-        raise
+    except Exception as error:
+        failure = _in_words(job, error)
+        _tell_failure(job, failure)
+        raise failure from error
     finish(job, result)
+
+
+def _in_words(job: Job, error: Exception) -> ApplianceError:
+    """A bug must reach the box too: as a sentence, with its traceback in the log."""
+    if isinstance(error, ApplianceError):
+        return error
+    job.display.note("".join(traceback.format_exception(error)))
+    return Unavailable(
+        f"The agent met an error of its own: {type(error).__name__}: {error}.",
+        hint="Please report this with the task's log.",
+    )
 
 
 def _title(order: api.TaskOrder) -> str:
@@ -74,7 +87,7 @@ def _title(order: api.TaskOrder) -> str:
 
 
 def _work(job: Job, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
-    disk = choose_disk(list_disks(job.machine.sys), job.order.disk)
+    disk = choose_disk(list_disks(job.machine.sys, job.machine.dev), job.order.disk)
     job.display.say(
         f"disk {disk.path}, {page.size(disk.size_bytes)} {disk.model}".rstrip(),
         disk=f"{disk.path}  {page.size(disk.size_bytes)}  {disk.bus}  {disk.model}",

@@ -1,0 +1,176 @@
+"""A capture's chunks reach the staging folder whole, never more of them than it may hold, and past trouble."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.agent.report import Room
+from appliance.agent.staging import StagingSink
+from appliance.agent.stop import Stop
+from appliance.errors import Cancelled, NoSpace, Unavailable
+from tests.agent.conftest import QUICK, connect
+from tests.fakes.agent_box import FixedBox
+
+ID = bytes(range(32))
+
+
+class Waits(list[str]):
+    """Remembers why something waited."""
+
+    def __call__(self, why: str, left_s: float) -> None:
+        self.append(why)
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """Nothing waited yet."""
+    return Waits()
+
+
+@pytest.fixture
+def sink(tmp_path: Path, stop: Stop, waits: Waits) -> StagingSink:
+    """A sink without a box behind it."""
+    with FixedBox() as box:
+        return StagingSink(connect(box, stop), tmp_path, Room(0), stop, QUICK, waits)
+
+
+def failing(code: int, times: int, real: Callable[..., int]) -> Callable[..., int]:
+    """`real`, after it has failed a few times."""
+    left = [times]
+
+    def call(*arguments: object, **more: object) -> int:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **more)
+
+    return call
+
+
+def test_a_chunk_appears_under_its_name_and_nothing_else_stays(sink: StagingSink, tmp_path: Path) -> None:
+    sink.put(ID, b"frame")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {ID.hex(): b"frame"}
+    assert (sink.put_bytes, sink.put_chunks) == (5, 1)
+
+
+def test_a_chunk_is_on_stable_storage_before_it_has_its_name(
+    sink: StagingSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    for name in ("fsync", "close", "rename"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (steps.append(name), real(*a))[1])
+    sink.put(ID, b"frame")
+    assert steps == ["fsync", "close", "rename"]
+
+
+def test_the_same_chunk_is_put_once(sink: StagingSink, tmp_path: Path) -> None:
+    threads = [threading.Thread(target=sink.put, args=(ID, b"frame")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sink.put_chunks == 1
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "rename"])
+def test_a_failure_that_passes_is_waited_out(
+    sink: StagingSink, tmp_path: Path, waits: Waits, monkeypatch: pytest.MonkeyPatch, code: int, call: str
+) -> None:
+    monkeypatch.setattr(os, call, failing(code, 2, getattr(os, call)))
+    sink.put(ID, b"frame")
+    assert (tmp_path / ID.hex()).read_bytes() == b"frame"
+    assert waits[-1] == ""
+    assert waits[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (errno.ENOSPC, NoSpace, "The box has no room for chunk 000102030405…: No space left"),
+        (errno.ESTALE, Unavailable, "Chunk 000102030405… cannot be written to the staging folder: Stale"),
+    ],
+)
+def test_a_failure_that_stays_ends_in_one_sentence(
+    sink: StagingSink, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(code, 1000, os.fsync))
+    with pytest.raises(kind, match=words):
+        sink.put(ID, b"frame")
+
+
+def test_waiting_for_room_ends_with_a_cancel(sink: StagingSink, monkeypatch: pytest.MonkeyPatch, stop: Stop) -> None:
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC, 1000, os.fsync))
+    threading.Timer(0.2, lambda: stop.request(Cancelled("The operator cancelled the task."))).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        sink.put(ID, b"frame")
+    assert time.monotonic() - began < 0.9
+
+
+def full_sink(folder: Path, stop: Stop, waits: Waits, room: Room) -> StagingSink:
+    """A sink that holds ten bytes and may hold twelve."""
+    with FixedBox() as box:
+        sink = StagingSink(connect(box, stop), folder, room, stop, QUICK, waits)
+    sink.put(ID, b"0123456789")
+    return sink
+
+
+def test_a_full_folder_is_waited_for_until_the_box_has_taken_from_it(tmp_path: Path, stop: Stop, waits: Waits) -> None:
+    room = Room(12)
+    sink = full_sink(tmp_path, stop, waits, room)
+    thread = threading.Thread(target=sink.put, args=(ID[::-1], b"abc"))
+    thread.start()
+    time.sleep(0.3)
+    assert not (tmp_path / ID[::-1].hex()).exists()
+    room.reported(room.mark(), 0)
+    thread.join(2)
+    assert (tmp_path / ID[::-1].hex()).exists()
+
+
+def test_a_box_that_takes_nothing_ends_the_capture_in_words(tmp_path: Path, stop: Stop, waits: Waits) -> None:
+    sink = full_sink(tmp_path, stop, waits, Room(12))
+    with pytest.raises(NoSpace, match="has taken nothing from the full staging folder"):
+        sink.put(ID[::-1], b"abc")
+
+
+def test_a_chunk_larger_than_the_limit_goes_in_alone(tmp_path: Path, stop: Stop, waits: Waits) -> None:
+    assert Room(4).take(10)
+    room = Room(4)
+    assert room.take(1)
+    assert not room.take(10)
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 100),
+    st.lists(st.tuples(st.sampled_from(["put", "ingest", "ask", "answer"]), st.integers(1, 40)), max_size=60),
+)
+def test_the_folder_never_holds_more_than_its_limit_however_late_reports_are(
+    limit: int, steps: list[tuple[str, int]]
+) -> None:
+    """A model of the folder beside `Room`: files go in when it says so, the box takes some, answers come late."""
+    room, held = Room(limit), 0
+    asked: list[tuple[int, int]] = []  # mark, and what the box counted at some time after it
+    for step, size in steps:
+        if step == "put":
+            alone = held == 0
+            if room.take(size):
+                held += size
+                assert held <= limit or alone
+        elif step == "ingest":
+            held -= min(held, size)
+        elif step == "ask":
+            asked = [(room.mark(), held)]
+        elif asked:
+            room.reported(*asked.pop())
