@@ -1,0 +1,184 @@
+"""What happens by itself: chunks are taken over, captures committed, silent PCs given up, rubbish removed.
+
+A tick every half second looks at the store and does what is due; it remembers nothing that matters, so it may be killed
+and started again at any moment, also beside a predecessor that still runs. An error in one task ends that task in words
+and never the loop; nothing here touches a version that has a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from appliance.config import Settings
+from appliance.engine.chunkstore import ChunkStore
+from appliance.errors import ApplianceError, Conflict, Unavailable
+from appliance.events import TaskKind, TaskState
+from appliance.model import Task
+from appliance.services.ingest import Ingest
+from appliance.services.uploads import Uploads
+from appliance.store import Store
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+COLLECT_EVERY_S = 3600.0
+# A PC whose capture was ended is told with its next report, a second later; until then its folder stays.
+LINGER = timedelta(seconds=10)
+_HISTORY = 10_000  # finished tasks looked at after a start, for what a killed predecessor left
+_RECENT = 200
+
+
+class Scheduler:
+    """One tick's work, and what was seen since the start. Its methods block: run them in a thread, one at a time."""
+
+    def __init__(self, settings: Settings, store: Store, chunks: ChunkStore, uploads: Uploads) -> None:
+        self.settings = settings
+        self.store = store
+        self.chunks = chunks
+        self.ingest = Ingest(settings, store, chunks, uploads)
+        self.uploads = uploads
+        self._started = time.monotonic()
+        self._cleared: set[int] = set()
+        self._looked_back = False
+        self._complaint = ""
+        self._live: set[str] = set()
+        self._collected = float("-inf")
+
+    def tick(self, *, now: datetime | None = None) -> None:
+        """Do everything that is due. Never raises but for defects."""
+        moment = now or datetime.now(UTC)
+        try:
+            for task in self.store.tasks.exports_needed():
+                self._serve(task)
+            self._give_up_silent(moment)
+            self._clear_finished(moment)
+            self._complaint = ""
+        except Unavailable as error:  # the store: everything waits until it answers again
+            if str(error) != self._complaint:
+                log.error("%s", error)
+            self._complaint = str(error)
+
+    # -- running and verifying tasks
+
+    def _serve(self, task: Task) -> None:
+        try:
+            if task.kind is TaskKind.CAPTURE and task.state is TaskState.RUNNING:
+                self.ingest.take_staged(task)
+            elif task.kind is TaskKind.CAPTURE:
+                self.ingest.commit(task)
+            elif task.state is TaskState.VERIFYING:
+                # The agent has hashed every window in place and flushed the disk: its word is the verification.
+                self.store.tasks.move(task.id, TaskState.DONE, text=f"{task.host_name} holds the version")
+        except Unavailable:
+            raise
+        except ApplianceError as error:
+            self._fail(task, error.message, error.hint)
+        except Exception as error:
+            log.exception("task %d: a defect", task.id)
+            self._fail(task, f"The box could not go on with the task: {error}.", "Read the log of its scheduler.")
+
+    def _fail(self, task: Task, sentence: str, remedy: str) -> None:
+        """End a task in words, unless it has ended meanwhile."""
+        current = self.store.tasks.get(task.id)
+        if current.state.is_final:
+            return
+        log.warning("task %d (%s) fails: %s", task.id, task.host_name, sentence)
+        with suppress(Conflict):
+            self.store.tasks.move(task.id, TaskState.FAILED, error=sentence, remedy=remedy)
+
+    # -- silence
+
+    def _give_up_silent(self, now: datetime) -> None:
+        """Silence counts only while we were there to listen: agents wait for a box that is restarted."""
+        limit_s = self.settings.tasks.silent_after_s
+        if time.monotonic() - self._started < limit_s:
+            return
+        for task in self.store.tasks.silent(now - timedelta(seconds=limit_s)):
+            self._fail(task, *_silence(task, limit_s))
+
+    # -- what is left over
+
+    def _clear_finished(self, now: datetime) -> None:
+        tasks = self.store.tasks.list(limit=_RECENT if self._looked_back else _HISTORY)
+        self._looked_back = True
+        for task in tasks:
+            if task.id in self._cleared or task.kind is not TaskKind.CAPTURE or not task.state.is_final:
+                continue
+            if task.state is TaskState.DONE or task.finished is None or now - task.finished > LINGER:
+                self._clear(task.id)
+
+    def _clear(self, task_id: int) -> None:
+        try:
+            self.ingest.clear(task_id)
+        except (OSError, ApplianceError) as error:
+            log.warning("what task %d left cannot be removed: %s", task_id, error)
+        self._cleared.add(task_id)
+
+    def collect_if_due(self) -> None:
+        """Remove chunks that no version needs: every hour, and when a version was removed."""
+        try:
+            live = self.store.images.live_version_ids()
+            removed = self._live - live
+            self._live = live
+            if not removed and time.monotonic() - self._collected < COLLECT_EVERY_S:
+                return
+            self._collected = time.monotonic()
+            open_tasks = {task.id for task in self.store.tasks.list(active_only=True, limit=_HISTORY)}
+            report = self.chunks.collect(live, open_tasks)
+        except ApplianceError as error:
+            log.error("nothing was collected: %s", error)
+            return
+        if report.removed_chunks or report.removed_versions:
+            log.info("collected %d chunks, %d bytes", report.removed_chunks, report.removed_bytes)
+
+
+def _silence(task: Task, limit_s: int) -> tuple[str, str]:
+    """Sentence and remedy for a PC that is not heard any more."""
+    again = f"diecast {'capture' if task.kind is TaskKind.CAPTURE else 'deploy'}"
+    if task.state is TaskState.BOOTING:
+        return (
+            f"{task.host_name} asked for its boot script, but its agent has not checked in within {limit_s} s.",
+            f"Look at the PC's screen, then order the task again: {again}",
+        )
+    return (
+        f"{task.host_name} has not been heard for {limit_s} s: it was switched off, or its network failed.",
+        f"Switch it on again and order the task again ({again}); what is done already is not done twice.",
+    )
+
+
+async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
+    """Tick until `stop` is set. Raises `ApplianceError` when the image store cannot be opened."""
+    chunks = await asyncio.to_thread(ChunkStore, settings.paths.images)
+    scheduler = Scheduler(settings, store, chunks, Uploads(settings.paths.state / "uploads"))
+    ready()
+    collecting = asyncio.create_task(_collect(scheduler, stop))
+    try:
+        while not stop.is_set():
+            await _guarded(scheduler.tick)
+            await _sleep(stop, TICK_S)
+    finally:
+        await collecting
+
+
+async def _collect(scheduler: Scheduler, stop: asyncio.Event) -> None:
+    """Beside the ticks: a collection reads every index and may take minutes."""
+    while not stop.is_set():
+        await _guarded(scheduler.collect_if_due)
+        await _sleep(stop, 5.0)
+
+
+async def _guarded(work: Callable[[], None]) -> None:
+    try:
+        await asyncio.to_thread(work)
+    except Exception:
+        log.exception("a defect; the scheduler goes on")
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
