@@ -118,13 +118,10 @@ def _round(within: list[str], server: Callable[[], Any], workdir: Path) -> float
     return seconds
 
 
-def _wait_until_it_serves(within: list[str]) -> None:
+def _wait_until_it_serves(within: list[str], url: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        if (
-            subprocess.run([*_curl(within), "/dev/null", "-m", "2"], stderr=subprocess.DEVNULL, check=False).returncode
-            == 0
-        ):
+        if subprocess.run([*within, "curl", "-s", "-m", "2", url, "-o", "/dev/null"], check=False).returncode == 0:
             return
         time.sleep(0.1)
     raise RuntimeError(f"the TFTP server did not serve within {START_TIMEOUT_S:.0f} s")
