@@ -59,7 +59,7 @@ def icmp_echo(identifier: int, sequence: int) -> bytes:
     header = struct.pack("!BBHHH", _ICMP_ECHO, 0, 0, identifier, sequence)
     total = sum(struct.unpack("!4H", header))
     total = (total & 0xFFFF) + (total >> 16)
-    return header[:2] + (~total & 0xFFFF).to_bytes(2, "big") + header[4:]
+    return b"".join((header[:2], (~total & 0xFFFF).to_bytes(2, "big"), header[4:]))
 
 
 def icmp_reply(packet: bytes, identifier: int) -> bool:

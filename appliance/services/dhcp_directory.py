@@ -62,12 +62,14 @@ class Directory:
         if now - self._checked < _RECHECK_S:
             return
         self._checked = now
-        version = self._data_version()
+        version = self._data_version()  # moves with our own leases too
         if version == self._version:
             return
         self._by_mac = {mac: host for host in self._hosts.list() for mac in host.macs}
         self._on_reservations(self._reservations.reservations())
         self._version = version
+        # A large room's hosts take a while to read: never more than a tenth of the time.
+        self._checked = max(now, self._clock() + 9 * (self._clock() - now) - _RECHECK_S)
 
     def host_of(self, mac: str, pxe: PxeClient | None) -> Host | None:
         """The host with this MAC; for a network boot also the one with its UUID, by the store's rules."""

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from appliance.config import Settings
-from appliance.errors import ConfigError, Conflict, Unavailable
+from appliance.errors import ApplianceError, ConfigError, Conflict, Unavailable
 from appliance.model import Lease
 from appliance.services.dhcp_conflict import ConflictProber
 from appliance.services.dhcp_directory import Directory
@@ -100,6 +100,7 @@ class DhcpService:
         self._prober = ConflictProber(links, settings.dhcp.conflict_probe_ms / 1000)
         self._server_probe = ServerProbe(links, server_port=settings.dhcp.port)
         self._warned: set[OtherServer] = set()
+        self._looked = False
         self._boot_server: Handler | None = None
         self._handler = self._full() if settings.dhcp.mode == "full" else self._proxy()
 
@@ -143,10 +144,10 @@ class DhcpService:
         return server.handle
 
     async def start(self) -> None:
-        """Look for other servers, then open the ports. Raises `Conflict` or `Unavailable`."""
+        """Open the ports; before that, where it matters, see who else is there. Raises `Conflict` or `Unavailable`."""
         dhcp = self._settings.dhcp
-        if dhcp.server_probe_s > 0:
-            self._judge(await self._server_probe.look())
+        if dhcp.mode == "full" and not dhcp.force and dhcp.server_probe_s > 0:
+            self._refuse_beside(await self._look())
         for link in self._links:
             self._outgoing[link.index, False] = self._listen(link, dhcp.port, self._handler)
             if self._boot_server is not None:
@@ -154,18 +155,24 @@ class DhcpService:
         names = ", ".join(f"{link.name} ({link.server_id})" for link in self._links)
         log.info("%s on %s.", "DHCP server" if dhcp.mode == "full" else "proxyDHCP", names)
 
-    def _judge(self, others: list[OtherServer]) -> None:
-        dhcp = self._settings.dhcp
-        self._name(others)
+    def _refuse_beside(self, others: list[OtherServer]) -> None:
         lending = [other for other in others if other.lends]
-        if dhcp.mode == "full" and lending and not dhcp.force:
+        if lending:
             who = ", ".join(f"{other.address} on {other.interface} ({other.detail})" for other in lending)
             raise Conflict(
                 f"Another DHCP server answers: {who}. Two servers would lend the same addresses.",
                 hint="Set dhcp.mode = 'proxy' to work beside it, or dhcp.force = true if you know better.",
             )
-        if dhcp.mode == "proxy" and not lending:
-            log.warning("No DHCP server answers: proxyDHCP alone gives PCs no address, so they cannot boot.")
+
+    async def _look(self) -> list[OtherServer]:
+        """Who else is there; names everybody in log and store."""
+        others = await self._server_probe.look()
+        self._name(others)
+        self._looked = True
+        if self._settings.dhcp.mode == "proxy" and not any(other.lends for other in others):
+            text = "No DHCP server answers on %s: proxyDHCP alone gives PCs no address, so they cannot boot."
+            self._complaints.say("alone", logging.WARNING, text, ", ".join(link.name for link in self._links))
+        return others
 
     def _name(self, others: list[OtherServer]) -> None:
         for other in others:
@@ -176,16 +183,27 @@ class DhcpService:
                 log.warning("Another %s on %s: %s (%s).", kind, other.interface, other.address, other.detail)
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Look for other servers every few minutes until `stop` is set."""
-        period = self._settings.dhcp.server_probe_s or None
+        """Look for other servers, at once if that was not done, then every few minutes, until `stop` is set."""
+        period = self._settings.dhcp.server_probe_s
         while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), period)
-                return
-            try:
-                self._name(await self._server_probe.look())
-            except Unavailable as error:
-                self._complaints.say("probe", logging.WARNING, "%s", error)
+            if period <= 0 or self._looked:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), period or None)
+                    return
+            await self._look_or(stop)
+
+    async def _look_or(self, stop: asyncio.Event) -> None:
+        """Look for other servers; give up when `stop` is set meanwhile."""
+        look, stopped = asyncio.create_task(self._look()), asyncio.create_task(stop.wait())
+        await asyncio.wait((look, stopped), return_when=asyncio.FIRST_COMPLETED)
+        self._looked = True
+        look.cancel()
+        stopped.cancel()
+        for result in await asyncio.gather(look, stopped, return_exceptions=True):
+            if isinstance(result, ApplianceError):
+                self._complaints.say("probe", logging.WARNING, "%s", result)
+            elif isinstance(result, Exception):
+                raise result
 
     def _listen(self, link: Link, port: int, handler: Handler) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
