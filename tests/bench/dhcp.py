@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.command import ROOT, LabError
-from tests.lab.command import run as run_command
-from tests.lab.network import BOX_INTERFACE, LabNetwork
+from tests.services.dhcp_wires import BOX, Wires, sh
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SERVER = "10.77.0.1"
 FIRST, LAST = "10.77.1.0", "10.77.235.0"
@@ -70,17 +70,17 @@ class Load:
         return self.acks / self.seconds
 
 
-Server = Callable[[LabNetwork, Path], "list[str]"]
+Server = Callable[[Wires, Path], "list[str]"]
 
 
-def ours(lab: LabNetwork, folder: Path) -> list[str]:
+def ours(wires: Wires, folder: Path) -> list[str]:
     """The command of our server with an empty store."""
     config = folder / "diecast.toml"
-    config.write_text(_SETTINGS.format(state=folder / "state", interface=BOX_INTERFACE, first=FIRST, last=LAST))
+    config.write_text(_SETTINGS.format(state=folder / "state", interface=BOX, first=FIRST, last=LAST))
     return [sys.executable, "-m", "tests.bench.one_service", str(config), "dhcp"]
 
 
-def dnsmasq(lab: LabNetwork, folder: Path) -> list[str]:
+def dnsmasq(wires: Wires, folder: Path) -> list[str]:
     """The command of dnsmasq with an empty lease file."""
     return [
         "dnsmasq",
@@ -91,7 +91,7 @@ def dnsmasq(lab: LabNetwork, folder: Path) -> list[str]:
         "--quiet-dhcp",
         "--dhcp-authoritative",
         "--bind-interfaces",
-        f"--interface={BOX_INTERFACE}",
+        f"--interface={BOX}",
         f"--dhcp-range={FIRST},{LAST},255.255.0.0,1h",
         "--dhcp-lease-max=100000",
         f"--dhcp-leasefile={folder / 'leases'}",
@@ -101,14 +101,14 @@ def dnsmasq(lab: LabNetwork, folder: Path) -> list[str]:
 
 
 def run(workdir: Path) -> list[dict[str, Any]]:
-    """Measure both servers; returns the two entries of `bench.json`. Raises `LabError` when it cannot measure."""
-    with LabNetwork(box_address=f"{SERVER}/16") as lab:
-        clients = lab.add_station("clients", "10.77.0.2/16")
-        steady = trial(lab, clients, workdir / "steady", ours, STEADY_RATE, STEADY_SECONDS)
-        mine = best(lab, clients, workdir / "ours", ours)
-        peer = best(lab, clients, workdir / "dnsmasq", dnsmasq)
+    """Measure both servers; returns the two entries of `bench.json`. Raises `RuntimeError` when it cannot measure."""
+    with Wires(box_address=f"{SERVER}/16") as wires:
+        clients = wires.add_station("clients", "10.77.0.2/16")
+        steady = trial(wires, clients, workdir / "steady", ours, STEADY_RATE, STEADY_SECONDS)
+        mine = best(wires, clients, workdir / "ours", ours)
+        peer = best(wires, clients, workdir / "dnsmasq", dnsmasq)
     if peer.per_s == 0:
-        raise LabError("dnsmasq lost exchanges at every rate: nothing to compare with.")
+        raise RuntimeError("dnsmasq lost exchanges at every rate: nothing to compare with.")
     how = "perfdhcp as relay, distinct MACs, highest rate without a loss; ours durable (SQLite WAL) and probed"
     return [
         _entry("dhcp_dora_per_s", mine.per_s, peer.per_s, "1/s", f"{how}; dnsmasq --no-ping; {SECONDS} s a rate"),
@@ -135,12 +135,12 @@ def _entry(name: str, mine: float, peer: float | None, unit: str, detail: str) -
     }
 
 
-def best(lab: LabNetwork, clients: list[str], folder: Path, server: Server) -> Load:
+def best(wires: Wires, clients: list[str], folder: Path, server: Server) -> Load:
     """The highest of `RATES` that lost nothing: climb until two in a row fail, for one hiccup ends no climb."""
     found = Load(0, SECONDS, 0, 0)
     failures = 0
     for rate in RATES:
-        load = trial(lab, clients, folder, server, rate, SECONDS)
+        load = trial(wires, clients, folder, server, rate, SECONDS)
         if load.lost == 0 and load.acks > 0:
             found, failures = load, 0
         else:
@@ -150,19 +150,19 @@ def best(lab: LabNetwork, clients: list[str], folder: Path, server: Server) -> L
     return found
 
 
-def trial(lab: LabNetwork, clients: list[str], folder: Path, server: Server, rate: int, seconds: int) -> Load:
+def trial(wires: Wires, clients: list[str], folder: Path, server: Server, rate: int, seconds: int) -> Load:
     """Start a server afresh, put one load on it, stop it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with _running([*lab.exec, *server(lab, folder)], folder / "server.log"):
-        _wait_for_port(lab)
+    with _running([*wires.box, *server(wires, folder)], folder / "server.log"):
+        _wait_for_port(wires)
         command = [*clients, "perfdhcp", "-4", "-r", str(rate), "-R", "60000", "-p", str(seconds)]
         command += ["-W", "2000000", "-b", "mac=00:0c:29:00:00:00", "-l", "eth0", SERVER]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     (folder / "perfdhcp.txt").write_text(done.stdout + done.stderr)
     counts = _COUNTS.findall(done.stdout)
     if len(counts) < 2:
-        raise LabError(f"perfdhcp said nothing that can be counted: {(done.stdout + done.stderr)[-500:]}")
+        raise RuntimeError(f"perfdhcp said nothing that can be counted: {(done.stdout + done.stderr)[-500:]}")
     return Load(rate, seconds, discovers=int(counts[0][0]), acks=int(counts[1][1]))
 
 
@@ -179,15 +179,15 @@ def _running(command: list[str], log: Path) -> Iterator[None]:
                 process.kill()
 
 
-def _wait_for_port(lab: LabNetwork) -> None:
+def _wait_for_port(wires: Wires) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        sockets = run_command([*lab.exec, "cat", "/proc/net/udp"])
+        sockets = sh(*wires.box, "cat", "/proc/net/udp")
         if ":0043 " in sockets:  # port 67
             time.sleep(0.3)
             return
         time.sleep(0.1)
-    raise LabError(f"The server did not open port 67 within {_START_S} s.")
+    raise RuntimeError(f"The server did not open port 67 within {_START_S} s.")
 
 
 if __name__ == "__main__":
