@@ -1,7 +1,7 @@
 """Where a capture puts its chunks: the task's staging folder on the box, over NFS.
 
 A file appears under its name only when it is whole and on the box's disk: `<id>.part`, fsync, rename. The box takes the
-files away as they come; see `report.Room` for how much may lie there.
+files away as they come; see `room.Room` for how much may lie there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.agent.client import Box
 from appliance.agent.machine import Limits
-from appliance.agent.report import Room
+from appliance.agent.room import Room
 from appliance.agent.stop import Stop
 from appliance.errors import NoSpace, Unavailable
 

@@ -20,7 +20,8 @@ from appliance.agent.client import Box, Refused
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits, Machine
 from appliance.agent.mounts import Mounts
-from appliance.agent.report import Reporter, Room, send_log
+from appliance.agent.report import Reporter, send_log
+from appliance.agent.room import Room
 from appliance.agent.staging import StagingSink
 from appliance.agent.stop import Stop
 from appliance.disk.blockdev import Disk, choose_disk, list_disks

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.agent.report import Room
+from appliance.agent.room import Room
 from appliance.agent.staging import StagingSink
 from appliance.agent.stop import Stop
 from appliance.errors import Cancelled, NoSpace, Unavailable
