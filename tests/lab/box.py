@@ -81,7 +81,7 @@ class Box:
 
     def start(self) -> None:
         """Start the services and wait until HTTP answers. Raises `LabError` with the log's end."""
-        words = [*self.lab.exec, *self._diecast("serve", *self.options.services)]
+        words = [*self.lab.box, *self._diecast("serve", *self.options.services)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_env())
         deadline = time.monotonic() + _SERVICES_START_S
@@ -119,7 +119,7 @@ class Box:
     def cli(self, *words: str, stdin: str = "", timeout_s: float = 60) -> str:
         """Run one `diecast` command and return what it printed. Raises `CliFailed`."""
         done = subprocess.run(
-            [*self.lab.exec, *self._diecast(*words)],
+            [*self.lab.box, *self._diecast(*words)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -138,7 +138,7 @@ class Box:
     def start_cli(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
         """Start a `diecast` command that goes on, its output in a file."""
         with output.open("wb") as stream:
-            command = [*self.lab.exec, *self._diecast(*words)]
+            command = [*self.lab.box, *self._diecast(*words)]
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=_env())
 
     def store(self) -> Store:
@@ -214,7 +214,7 @@ class Box:
         if self.options.services and "http" not in self.options.services:
             return "ready" in self.last_log_lines().lower()
         try:
-            run([*self.lab.exec, "curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://{BOX_ADDRESS}/healthz"])
+            run([*self.lab.box, "curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://{BOX_ADDRESS}/healthz"])
         except (LabError, urllib.error.URLError):
             return False
         return True
@@ -232,7 +232,7 @@ class Box:
             f'[dhcp]\nmode = "{options.dhcp_mode}"\nforce = {str(options.force_dhcp).lower()}\n'
             f"{subnet if options.dhcp_mode == 'full' else ''}"
             f"[tasks]\nsilent_after_s = {options.silent_after_s}\nwindow_kib = {options.window_kib}\n"
-            f'[log]\nlevel = "debug"\n{options.extra}'
+            f'[log]\nlevel = "info"\n{options.extra}'
         )
 
 

@@ -1,7 +1,7 @@
 """Whether two disks hold the same, as foreign tools read them: never through the engine that wrote one of them.
 
-ext4 is read by debugfs, FAT by mtools, NTFS by ntfsinfo and ntfscat, the table by sfdisk and sgdisk, what a partition is
-by blkid. A reading is a flat dict from what a thing is called to what was found, so that a difference names itself.
+ext4 is read by debugfs, FAT by mtools, NTFS by ntfsinfo and ntfscat, the table by sfdisk and sgdisk, what a partition
+is by blkid. A reading is a flat dict from what a thing is called to what was found, so that a difference names itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The wires of the virtual lab: one network namespace with a bridge, taps for PCs, veth pairs for boxes and stations.
+"""The wires of the virtual lab: a namespace with a bridge and the PCs' taps, and one for each machine plugged into it.
+
+The box has a namespace of its own because a bridge answers ARP for every address of the namespace it lives in: the PCs
+would then send to the bridge what services bound to the box's interface never see.
 
 Everything is named after the process that made it (`diecast-lab-PID-N`), so that a later run can remove what a crashed
 one left behind, and never anything else. The bridge does not snoop multicast: no querier lives here.
@@ -60,14 +63,14 @@ class LabNetwork:
     def __init__(self, *, box_address: str = "10.77.0.1/24") -> None:
         remove_stale()
         self.name = f"diecast-lab-{os.getpid()}-{next(_counter)}"
-        self.box_address = box_address
         self._stations: list[str] = []
         run(["ip", "netns", "add", self.name])
         try:
             self._ip("link", "set", "lo", "up")
             self._ip("link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
             self._ip("link", "set", BRIDGE, "up")
-            self._plug_box()
+            self._box = self.add_station("box", box_address, interface=BOX_INTERFACE)
+            run([*self._box, "ip", "route", "add", "224.0.0.0/4", "dev", BOX_INTERFACE])
         except LabError:
             self.close()
             raise
@@ -81,20 +84,17 @@ class LabNetwork:
         self.close()
 
     @property
-    def exec(self) -> list[str]:
-        """The words to put before a command that shall run inside."""
+    def wire(self) -> list[str]:
+        """The words to put before a command that shall run where the bridge and the taps are."""
         return ["ip", "netns", "exec", self.name]
+
+    @property
+    def box(self) -> list[str]:
+        """The words to put before a command that shall run on the box."""
+        return self._box
 
     def _ip(self, *words: str) -> None:
         run(["ip", "-n", self.name, *words])
-
-    def _plug_box(self) -> None:
-        """Give the box its interface: one end of a veth pair whose other end is a port of the bridge."""
-        self._ip("link", "add", BOX_INTERFACE, "type", "veth", "peer", "name", "box0-port")
-        self._ip("link", "set", "box0-port", "master", BRIDGE, "up")
-        self._ip("addr", "add", self.box_address, "brd", "+", "dev", BOX_INTERFACE)
-        self._ip("link", "set", BOX_INTERFACE, "up")
-        self._ip("route", "add", "224.0.0.0/4", "dev", BOX_INTERFACE)
 
     def add_tap(self, name: str) -> None:
         """Make a tap device for a PC and plug it into the bridge."""
@@ -105,8 +105,8 @@ class LabNetwork:
         """Take a PC's tap away."""
         run(["ip", "-n", self.name, "link", "del", name], ok=(0, 1))
 
-    def add_station(self, name: str, address: str = "") -> list[str]:
-        """Make another machine on the bridge: a namespace with one interface `eth0`.
+    def add_station(self, name: str, address: str = "", *, interface: str = "eth0") -> list[str]:
+        """Make a machine on the bridge: a namespace with one interface.
 
         `address` is `A.B.C.D/LEN`; empty for a DHCP client. Returns the words to put before its commands.
         """
@@ -114,12 +114,12 @@ class LabNetwork:
         run(["ip", "netns", "add", namespace])
         self._stations.append(namespace)
         port = f"st-{name}"
-        self._ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        self._ip("link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace)
         self._ip("link", "set", port, "master", BRIDGE, "up")
-        for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "up"]):
+        for words in (["link", "set", "lo", "up"], ["link", "set", interface, "up"]):
             run(["ip", "-n", namespace, *words])
         if address:
-            run(["ip", "-n", namespace, "addr", "add", address, "brd", "+", "dev", "eth0"])
+            run(["ip", "-n", namespace, "addr", "add", address, "brd", "+", "dev", interface])
         return ["ip", "netns", "exec", namespace]
 
     def close(self) -> None:

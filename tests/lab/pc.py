@@ -103,7 +103,7 @@ class Pc:
             self.lab.remove_tap(self._tap)
         self.lab.add_tap(self._tap)
         self.console.mark()
-        words = [*self.lab.exec, "qemu-system-x86_64", *self._words(first)]
+        words = [*self.lab.wire, "qemu-system-x86_64", *self._words(first)]
         if stop_at_reboot:
             words += ["-no-reboot"]
         errors = (self.folder / f"{self.name}.qemu.log").open("wb")
