@@ -1,7 +1,7 @@
 """Capture: a disk becomes a manifest, indexes and chunks. The disk is only read.
 
-Not a bit of the disk changes: a block device is made read-only in the kernel before any tool sees it, and used blocks are
-found without mounting and without replaying a journal (`disk.usedmap`).
+Not a bit of the disk changes: a block device is made read-only in the kernel before any tool sees it, and used blocks
+are found without mounting and without replaying a journal (`disk.usedmap`).
 
 One pool of threads carries each window from the disk to the sink: read, hash; when a batch of ids is full, the thread
 that filled it asks the sink which are missing; then every missing window is compressed and put. A window's memory is
@@ -26,7 +26,6 @@ from appliance.engine.pipeline import Gate, for_each
 from appliance.errors import Unavailable
 
 GAP_LIMIT_BYTES = 16 << 20  # of the gap before the first partition; boot loaders use less than 1 MiB
-_ASK_AFTER_S = 2.0
 
 
 class CaptureSink(Protocol):
@@ -137,6 +136,7 @@ def _parts(
     """Every region of the disk with its used bytes; maps are made side by side (each takes about two seconds)."""
     parts: list[_Part] = []
     systems: list[shapes.System] = []
+    spans: list[tuple[str, str, int, int, table.Partition | None]]
     if found.kind == "none":
         spans = [("disk", "disk", 0, geometry.size_bytes, None)]
     else:
@@ -183,7 +183,7 @@ class _Flow:
         self._handle, self._sink, self._options, self._progress = handle, sink, options, progress
         self._total, self._done = total, 0
         self._mutex = threading.Lock()
-        self._batch: dict[bytes, bytearray] = {}
+        self._batch: dict[bytes, tuple[bytearray, int]] = {}  # id -> content, used bytes
         self._batch_bytes = 0
         self.known: set[bytes] = set()
         self.put_chunks = self.put_bytes = 0
@@ -198,13 +198,13 @@ class _Flow:
         plain = read_window(self._handle, part.offset + start, size, job.extents)
         id = chunk_id(plain)
         used = sum(length for _, length in job.extents)
-        full: dict[bytes, bytearray] = {}
+        full: dict[bytes, tuple[bytearray, int]] = {}
         with self._mutex:
             part.windows.append(Window(job.number, id, job.extents))
             is_new = id not in self.known
             if is_new:
                 self.known.add(id)
-                self._batch[id] = plain
+                self._batch[id] = plain, used
                 self._batch_bytes += size
                 if self._batch_bytes >= self._options.batch_bytes:
                     full, self._batch, self._batch_bytes = self._batch, {}, 0
@@ -220,10 +220,10 @@ class _Flow:
         rest, self._batch = self._batch, {}
         for_each([rest] if rest else [], self._send, lambda _: None, threads=1, cancelled=cancelled)
 
-    def _send(self, batch: dict[bytes, bytearray]) -> None:
+    def _send(self, batch: dict[bytes, tuple[bytearray, int]]) -> None:
         absent = set(self._sink.missing(list(batch)))
         for id in list(batch):
-            plain = batch.pop(id)
+            plain, used = batch.pop(id)
             if id in absent:
                 frame = compress(plain, self._options.zstd_level)
                 self._sink.put(id, frame)
@@ -231,7 +231,7 @@ class _Flow:
                 if id in absent:
                     self.put_chunks += 1
                     self.put_bytes += len(frame)
-                self._count(len(plain))
+                self._count(used)
             self.gate.give(len(plain))
 
     def _count(self, used: int) -> None:
@@ -240,7 +240,7 @@ class _Flow:
 
 
 def read_window(handle: int, at: int, size: int, extents: tuple[Extent, ...]) -> bytearray:
-    """The plain content of a window: its used bytes, all others zero. Raises `OSError`, also when the disk ends early."""
+    """The plain content of a window: its used bytes, all others zero. Raises `OSError`, also when the disk ends."""
     plain = bytearray(size)
     view = memoryview(plain)
     for offset, length in extents:

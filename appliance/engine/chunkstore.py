@@ -1,7 +1,7 @@
 """The image store on disk: chunks named by their content, versions named by their manifest, staging and pins.
 
 The only module that knows its folders. Layout, order of writes and what each crash leaves: docs/image-format.md
-section 6. Nothing here is ever modified in place; the database row of a version is the only commit point and is not ours.
+section 6. Nothing here is modified in place; a version's row in the database is the only commit point, and not ours.
 """
 
 from __future__ import annotations
