@@ -1,6 +1,7 @@
-"""Network namespaces for DHCP tests: a box and stations on one bridge, removed at the end. Needs root.
+"""Network namespaces for DHCP tests: a switch, a box and stations, removed at the end. Needs root.
 
-Names are `dhcp-PID-N[-station]`: nothing outside of them is touched.
+Names are `dhcp-PID-N[-station]`: nothing outside of them is touched. The switch has a namespace of its own, for a
+bridge answers ARP for all addresses of its namespace: clients would send to the bridge what the box never sees.
 """
 
 from __future__ import annotations
@@ -35,35 +36,27 @@ class Wires:
             ("link", "set", "lo", "up"),
             ("link", "add", "br0", "type", "bridge", "mcast_snooping", "0", "forward_delay", "0"),
             ("link", "set", "br0", "up"),
-            ("link", "add", BOX, "type", "veth", "peer", "name", "box0-port"),
-            ("link", "set", "box0-port", "master", "br0", "up"),
-            ("addr", "add", box_address, "brd", "+", "dev", BOX),
-            ("link", "set", BOX, "up"),
         ):
-            self.ip(*words)
+            sh("ip", "-n", self.name, *words)
+        self.box = self.add_station("box", box_address, interface=BOX)
 
-    def ip(self, *words: str) -> str:
+    def box_ip(self, *words: str) -> str:
         """`ip` in the box's namespace."""
-        return sh("ip", "-n", self.name, *words)
+        return sh("ip", "-n", f"{self.name}-box", *words)
 
-    @property
-    def box(self) -> list[str]:
-        """The words before a command that runs on the box."""
-        return ["ip", "netns", "exec", self.name]
-
-    def add_station(self, name: str, address: str = "", mac: str = "") -> list[str]:
-        """Another machine with `eth0`; returns the words before its commands."""
+    def add_station(self, name: str, address: str = "", *, mac: str = "", interface: str = "eth0") -> list[str]:
+        """Another machine with one interface; returns the words before its commands."""
         namespace, port = f"{self.name}-{name}", f"st-{name}"
         sh("ip", "netns", "add", namespace)
         self._namespaces.append(namespace)
-        self.ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        self.ip("link", "set", port, "master", "br0", "up")
+        sh("ip", "-n", self.name, "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace)
+        sh("ip", "-n", self.name, "link", "set", port, "master", "br0", "up")
         if mac:
-            sh("ip", "-n", namespace, "link", "set", "eth0", "address", mac)
+            sh("ip", "-n", namespace, "link", "set", interface, "address", mac)
         sh("ip", "-n", namespace, "link", "set", "lo", "up")
-        sh("ip", "-n", namespace, "link", "set", "eth0", "up")
+        sh("ip", "-n", namespace, "link", "set", interface, "up")
         if address:
-            sh("ip", "-n", namespace, "addr", "add", address, "brd", "+", "dev", "eth0")
+            sh("ip", "-n", namespace, "addr", "add", address, "brd", "+", "dev", interface)
         return ["ip", "netns", "exec", namespace]
 
     def __enter__(self) -> Self:
