@@ -225,8 +225,8 @@ def insert(
     """See `Hosts.add`."""
     values = _sound(fields, _FIELDS | _SERVICE_FIELDS)
     values["uuid"] = identity.usable_uuid(uuid)
-    addresses = _sound_macs(sql, macs, None)
     values["name"] = _free_name(sql, name, None)
+    addresses = _sound_macs(sql, macs, None)
     _refuse_markless(name, addresses, values["uuid"])
     host_id = HostRow.insert(created=now, **values).execute(sql)
     _set_macs(sql, host_id, addresses)

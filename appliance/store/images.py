@@ -202,5 +202,5 @@ def _refuse_if_used(sql: peewee.SqliteDatabase, version_ids: list[str]) -> None:
         left = order["wanted"] - order["taken"]
         raise Conflict(
             f"Order {order['id']} still waits to deploy it to {left} new PCs.",
-            hint=f"Cancel it first: diecast deploy --cancel-order {order['id']}",
+            hint=f"Cancel it first: diecast task cancel --order {order['id']}",
         )

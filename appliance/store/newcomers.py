@@ -48,7 +48,7 @@ def open_orders(sql: peewee.SqliteDatabase) -> list[NewPcOrder]:
 def cancel_order(sql: peewee.SqliteDatabase, order_id: int) -> None:
     """Close an open order. Raises `NotFound`."""
     if not OrderRow.update(cancelled=True).where(OrderRow.id == order_id, _OPEN).execute(sql):
-        raise NotFound(f"No order {order_id} waits for new PCs.", hint="See: diecast task list")
+        raise NotFound(f"No order {order_id} waits for new PCs.", hint="See: diecast task orders")
 
 
 def create_deploy(

@@ -1,0 +1,93 @@
+"""What a command is: a name, options, and a function from context and options to an exit status."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from appliance.cli.context import Context
+from appliance.errors import UsageError
+
+Run = Callable[[Context, argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One option or operand, as `ArgumentParser.add_argument` takes it."""
+
+    words: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+def argument(*words: str, **settings: Any) -> Argument:
+    """An `Argument`, written as a call."""
+    return Argument(words, settings)
+
+
+JSON = argument("--json", action="store_true", help="print JSON instead of a table")
+YES = argument("--yes", "-y", action="store_true", help="do not ask")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, or a group of them when it has `parts`."""
+
+    name: str
+    help: str
+    run: Run | None = None
+    arguments: tuple[Argument, ...] = ()
+    parts: tuple[Command, ...] = ()
+    notes: str = ""  # shown below the options
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse whose complaints are errors of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}.", hint=f"See: {self.prog} --help")
+
+
+class _LeafParser(Parser):
+    """A parser that lets options stand between operands: plain argparse refuses `deploy IMAGE --yes HOST`."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
+
+
+def add_to(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Give `parser` the options and parts of `command`."""
+    for item in command.arguments:
+        parser.add_argument(*item.words, **item.settings)
+    if command.run is not None:
+        parser.set_defaults(run=command.run)
+    if command.parts:
+        add_parts(parser, command.parts)
+
+
+def _make_parser(*, is_group: bool, **settings: Any) -> Parser:
+    return Parser(**settings) if is_group else _LeafParser(**settings)
+
+
+def add_parts(parser: argparse.ArgumentParser, parts: tuple[Command, ...]) -> None:
+    """Give `parser` subcommands, one of which must be named."""
+    group = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_make_parser)
+    for part in parts:
+        child = group.add_parser(
+            part.name,
+            is_group=bool(part.parts),
+            help=part.help,
+            description=part.help[:1].upper() + part.help[1:] + ".",
+            epilog=part.notes or None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_to(child, part)

@@ -1,0 +1,103 @@
+"""What a command works with: settings, store and terminal, each opened when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from appliance import config
+from appliance.errors import Cancelled, UsageError
+
+if TYPE_CHECKING:
+    from appliance.engine.chunkstore import ChunkStore
+    from appliance.store import Store
+
+_DEFAULT_WIDTH = 80
+
+
+class Context:
+    """Opened once a command line; `close` when it has run."""
+
+    def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
+        self.config_path = config_path
+        self._environ = environ
+        self._settings: config.Settings | None = None
+        self._store: Store | None = None
+
+    @property
+    def settings(self) -> config.Settings:
+        """The settings. Raises `ConfigError`."""
+        if self._settings is None:
+            self._settings = config.load(self.config_path)
+        return self._settings
+
+    @property
+    def store(self) -> Store:
+        """The store. Raises `Unavailable`."""
+        if self._store is None:
+            from appliance.store import Store
+
+            self._store = Store.open(self.settings.paths.database)
+        return self._store
+
+    def chunk_store(self) -> ChunkStore:
+        """The image store on disk. Raises `Unavailable` or `NoSpace`."""
+        from appliance.engine.chunkstore import ChunkStore
+
+        return ChunkStore(self.settings.paths.images)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._store is not None:
+            self._store.close()
+
+    # -- the terminal
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether output goes to a terminal that can move its cursor."""
+        return sys.stdout.isatty() and self._environ.get("TERM", "dumb") != "dumb"
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None when output goes to a file or a pipe and lines may be of any length."""
+        return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns if sys.stdout.isatty() else None
+
+    def say(self, text: str = "") -> None:
+        """Print a result."""
+        print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Print something that is not the result: a warning, a hint."""
+        print(text, file=sys.stderr, flush=True)
+
+    def confirm(self, question: str) -> None:
+        """Ask; go on only after a yes. Raises `Cancelled` after anything else, `UsageError` when nobody is there."""
+        if not self.can_ask:
+            raise UsageError("This needs a yes, and there is no terminal to ask at.", hint="Add --yes to go ahead.")
+        try:
+            answer = input(f"{question} [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in {"y", "yes"}:
+            raise Cancelled("Nothing was done.")
+
+    def record(self, action: str, detail: str) -> None:
+        """Write into the audit trail who did what."""
+        self.store.audit.record(self.actor, action, detail)
+
+    @property
+    def actor(self) -> str:
+        """Who runs this: the login behind sudo or su, and where from."""
+        name = self._environ.get("SUDO_USER") or self._environ.get("LOGNAME") or self._environ.get("USER")
+        remote = self._environ.get("SSH_CONNECTION", "").split(" ")[0]
+        return (name or f"uid {os.getuid()}") + (f" from {remote}" if remote else "")

@@ -1,0 +1,148 @@
+"""`diecast deploy`: write an image onto PCs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from appliance.cli import show
+from appliance.cli.command import YES, Command, argument
+from appliance.cli.context import Context
+from appliance.cli.names import content_of, version_name
+from appliance.cli.watch import watch
+from appliance.errors import Conflict, UsageError
+from appliance.events import AfterTask
+from appliance.model import Host, ImageVersion
+
+_NOTES = """\
+Everything on the disks of the named PCs is lost; without --yes they are listed and it is asked first.
+With --new, each of the next N unknown PCs that boot from the network is named, registered and deployed.
+"""
+
+
+def _run(context: Context, options: argparse.Namespace) -> int:
+    if options.new is None:
+        if options.names:
+            raise UsageError("--names belongs to --new.", hint="For example: --new 20 --names 'LAB1-{nn}'")
+        return _deploy(context, options)
+    if options.hosts:
+        raise UsageError("Name hosts or give --new, not both.", hint="See: diecast deploy --help")
+    if options.wait:
+        raise UsageError("--wait needs named hosts.", hint="Watch the tasks as they come: diecast task list")
+    return _order(context, options)
+
+
+def _deploy(context: Context, options: argparse.Namespace) -> int:
+    if not options.hosts:
+        raise UsageError("No PC is named.", hint="Name hosts, or give --new N --names PATTERN.")
+    version = context.store.images.resolve(options.image)
+    hosts = _ready_hosts(context, options.hosts)
+    _announce(context, version, hosts)
+    if not options.yes:
+        context.confirm("Go on?")
+    tasks = []
+    for host in hosts:
+        task = context.store.tasks.deploy(host, version, after=AfterTask(options.after))
+        context.record("deploy", f"task {task.id}: {version_name(version)} to {host.name}")
+        context.say(f"Task {task.id}: deploy {version_name(version)} to {host.name}. Boot it from the network.")
+        tasks.append(task.id)
+    return watch(context, tasks) if options.wait else 0
+
+
+def _ready_hosts(context: Context, names: list[str]) -> list[Host]:
+    """The named hosts, each once. Raises before anything is ordered when one is unknown, busy or sealed."""
+    hosts = list({host.id: host for host in map(context.store.hosts.get, names)}.values())
+    for host in hosts:
+        task = context.store.tasks.for_host(host.id)
+        if task is not None:
+            raise Conflict(
+                f"{host.name} is busy with task {task.id} ({task.kind} {task.image_name}, {task.state}).",
+                hint=f"Wait for it, or run: diecast task cancel {task.id}",
+            )
+        if host.sealed:
+            raise Conflict(
+                f"{host.name} is sealed and not captured yet: deploying would destroy the master.",
+                hint=f"Capture it first, or run: diecast host edit {host.name} --not-sealed",
+            )
+    return hosts
+
+
+def _announce(context: Context, version: ImageVersion, hosts: list[Host]) -> None:
+    """Name what will be lost, and what cannot fit."""
+    rows, too_small = [], []
+    for host in hosts:
+        disk, size_bytes = _disk(context, host)
+        rows.append((host.name, disk, content_of(context, host).replace("-", "unknown", 1)))
+        if size_bytes is not None and size_bytes < version.disk_bytes:
+            too_small.append(f"{host.name} has {show.size(size_bytes)}")
+    captured = f"captured {show.moment(version.created)}, {show.size(version.used_bytes)} used"
+    whose = "the disk of this PC" if len(hosts) == 1 else f"the disks of these {len(hosts)} PCs"
+    context.say(f"{version_name(version)} ({captured}) will overwrite {whose}:\n")
+    context.say(show.table(("HOST", "DISK", "HOLDS NOW"), rows, width=context.width) + "\n")
+    if too_small:
+        need = show.size(version.disk_bytes)
+        context.note(f"Warning: {version_name(version)} needs a disk of {need}, but {', '.join(too_small)}.")
+
+
+def _disk(context: Context, host: Host) -> tuple[str, int | None]:
+    """Which disk will be written, in words, and its size, as far as the last inventory tells."""
+    inventory = context.store.hosts.inventory(host.id)
+    disks: list[dict[str, Any]] = (inventory.data.get("disks") or []) if inventory else []
+    if host.disk:
+        marks = ("path", "serial", "wwn", "model")
+        chosen = [disk for disk in disks if any(host.disk in (disk.get(m), f"/dev/{host.disk}") for m in marks)]
+        if len(chosen) != 1:
+            return f"'{host.disk}'", None
+    else:
+        chosen = [disk for disk in disks if not disk.get("removable")]
+    if not disks:
+        return "not known yet", None
+    if len(chosen) != 1:
+        return f"one of {len(chosen)}: set it with host edit --disk", None
+    disk = chosen[0]
+    words = (disk.get("path"), show.size(disk.get("size_bytes") or 0), disk.get("model"))
+    return " ".join(str(word) for word in words if word), disk.get("size_bytes")
+
+
+def _order(context: Context, options: argparse.Namespace) -> int:
+    version = context.store.images.resolve(options.image)
+    pattern = options.names or context.settings.tasks.name_pattern
+    first = context.store.hosts.next_name(pattern)
+    what = f"{version_name(version)} onto the next {show.count(options.new, 'unknown PC')} to boot, from {first} on"
+    if not options.yes and context.can_ask:
+        context.confirm(f"This writes {what}; whatever is on their disks is lost. Go on?")
+    order = context.store.tasks.order_new_pcs(version, options.new, pattern, AfterTask(options.after))
+    context.record("deploy", f"order {order.id}: {what}")
+    context.say(f"Order {order.id}: {what}. Boot them from the network.")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_positive.__name__ = "number of PCs"  # argparse puts it into its sentence
+
+COMMAND = Command(
+    "deploy",
+    "write an image onto PCs",
+    _run,
+    (
+        argument("image", metavar="IMAGE[@VERSION]", help="the newest version, or the one named"),
+        argument("hosts", nargs="*", metavar="HOST", help="the PCs to overwrite"),
+        argument("--new", type=_positive, metavar="N", help="the next N unknown PCs that boot"),
+        argument("--names", metavar="PATTERN", help="their names, such as 'LAB1-{nn}'"),
+        argument(
+            "--after",
+            choices=[str(x) for x in AfterTask],
+            default=str(AfterTask.REBOOT),
+            help="what each PC does afterwards (reboot)",
+        ),
+        YES,
+        argument("--wait", action="store_true", help="show progress until all have ended; exit with their status"),
+    ),
+    notes=_NOTES,
+)

@@ -1,0 +1,69 @@
+"""The table of commands, and the reading of one command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from appliance import __version__
+from appliance.cli import capture, config, deploy, doctor, host, image, lease, serve, task
+from appliance.cli.command import Command, Parser, add_parts
+from appliance.cli.context import Context
+from appliance.config import DEFAULT_CONFIG_PATH
+
+# In the order of a day's work, as --help shows them.
+COMMANDS: tuple[Command, ...] = (
+    host.COMMAND,
+    capture.COMMAND,
+    image.COMMAND,
+    deploy.COMMAND,
+    task.COMMAND,
+    lease.COMMAND,
+    doctor.COMMAND,
+    serve.COMMAND,
+    config.COMMAND,
+)
+
+CONFIG_VARIABLE = "DIECAST_CONFIG"
+_NOTES = f"""\
+The settings file is --config, else ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG_PATH}.
+Exit status: 0 done; 1 a task failed; 64 wrong usage; 65 damaged data; 66 not found;
+69 unavailable; 73 no space; 75 busy or exists already; 78 settings; 130 cancelled.
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of the whole program."""
+    parser = Parser(
+        prog="diecast",
+        description="Capture a prepared PC over the network and cast it onto others.",
+        epilog=_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings file")
+    parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
+    parser.add_argument("--version", action="version", version=f"diecast {__version__}")
+    add_parts(parser, COMMANDS)
+    return parser
+
+
+class Invocation:
+    """One command line."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._argv = list(argv)
+        self._environ = environ
+        # Read before the rest, so that an error in the rest can be debugged too.
+        self.debug = "--debug" in self._argv
+
+    def run(self) -> int:
+        """Parse, run, close. Returns the exit status; raises `ApplianceError`."""
+        options = build_parser().parse_args(self._argv)
+        named = options.config or self._environ.get(CONFIG_VARIABLE)
+        context = Context(Path(named) if named else DEFAULT_CONFIG_PATH, self._environ)
+        try:
+            status: int = options.run(context, options)
+            return status
+        finally:
+            context.close()

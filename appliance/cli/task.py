@@ -1,0 +1,162 @@
+"""`diecast task`: what is being done and what was done."""
+
+from __future__ import annotations
+
+import argparse
+
+from appliance.cli import show
+from appliance.cli.command import JSON, Command, argument
+from appliance.cli.context import Context
+from appliance.cli.names import state_in_words, subject, task_target
+from appliance.cli.watch import watch
+from appliance.errors import UsageError
+from appliance.events import TaskState
+from appliance.model import Task
+
+
+def _how_far(task: Task) -> str:
+    if task.state is TaskState.RUNNING and task.total_bytes:
+        return f"{100 * task.done_bytes // task.total_bytes} %"
+    return "-"
+
+
+def _list(context: Context, options: argparse.Namespace) -> int:
+    tasks = context.store.tasks.list(active_only=options.open, limit=options.limit)
+    if options.json:
+        context.say(show.as_json(tasks))
+        return 0
+    if tasks:
+        rows = [
+            (
+                str(task.id),
+                str(task.kind),
+                subject(task),
+                task_target(context, task),
+                str(task.state),
+                _how_far(task),
+                show.moment(task.finished or task.started or task.created),
+            )
+            for task in tasks
+        ]
+        names = (">ID", "KIND", "HOST", "IMAGE", "STATE", ">DONE", "SINCE")
+        context.say(show.table(names, rows, width=context.width))
+    else:
+        context.say("No task is open." if options.open else "No task has been given yet.")
+    for order in context.store.tasks.orders():
+        left = show.count(order.wanted - order.taken, "unknown PC")
+        context.say(f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}.")
+    return 0
+
+
+def _orders(context: Context, options: argparse.Namespace) -> int:
+    orders = context.store.tasks.orders()
+    if options.json:
+        context.say(show.as_json(orders))
+        return 0
+    if not orders:
+        context.say("No order waits for new PCs.")
+        return 0
+    rows = [(str(o.id), o.image_name, o.pattern, f"{o.taken} of {o.wanted}", show.moment(o.created)) for o in orders]
+    context.say(show.table((">ID", "IMAGE", "NAMES", "TAKEN", "SINCE"), rows, width=context.width))
+    return 0
+
+
+def _show(context: Context, options: argparse.Namespace) -> int:
+    task = context.store.tasks.get(options.task)
+    events = context.store.tasks.events(task.id)
+    log = context.store.tasks.log(task.id)
+    if options.json:
+        context.say(show.as_json({**show.plain(task), "events": events, "log": log.splitlines()}))
+        return 0
+    progress = f"{show.size(task.done_bytes)} of {show.size(task.total_bytes)}" if task.total_bytes else ""
+    context.say(
+        show.facts(
+            (
+                ("Task", f"{task.id}, {task.kind}"),
+                ("Host", subject(task)),
+                ("Image", task_target(context, task)),
+                ("State", f"{task.state}" if task.state.is_final else f"{task.state}: {state_in_words(task)}"),
+                ("Error", task.error),
+                ("Remedy", task.remedy),
+                ("Progress", progress),
+                ("Sealed", "yes" if task.sealed else ""),
+                ("Afterwards", str(task.after)),
+                ("Agent", f"{task.ip}, {show.count(task.attempts, 'check-in')}" if task.attempts else ""),
+                ("Given", show.moment(task.created)),
+                ("Started", show.moment(task.started)),
+                ("Ended", show.moment(task.finished)),
+            )
+        )
+    )
+    context.say("\nEvents")
+    for event in events:
+        context.say(f"  {show.moment_s(event.at)}  {event.state:9}  {show.clean(event.text)}".rstrip())
+    if log:
+        context.say("\nThe agent's log")
+        for line in log.splitlines():
+            context.say(f"  {show.clean(line)}")
+    return 0
+
+
+def _watch(context: Context, options: argparse.Namespace) -> int:
+    numbers = options.tasks or [task.id for task in reversed(context.store.tasks.list(active_only=True))]
+    if not numbers:
+        context.say("No task is open.")
+        return 0
+    return watch(context, numbers)
+
+
+def _cancel(context: Context, options: argparse.Namespace) -> int:
+    if not options.tasks and not options.order:
+        raise UsageError("Nothing is named to cancel.", hint="Name tasks, or an order with --order.")
+    for number in options.tasks:
+        task = context.store.tasks.cancel(number)
+        context.record("task cancel", f"task {number}: {task.kind} of {subject(task)}")
+        context.say(f"Cancelled task {number}, {task.kind} of {subject(task)}.")
+    for number in options.order or []:
+        context.store.tasks.cancel_order(number)
+        context.record("task cancel", f"order {number}")
+        context.say(f"Cancelled order {number}; tasks it has made go on.")
+    return 0
+
+
+COMMAND = Command(
+    "task",
+    "list, show, watch and cancel tasks",
+    parts=(
+        Command(
+            "list",
+            "list tasks, newest first, and standing orders",
+            _list,
+            (
+                argument("--open", action="store_true", help="only those that have not ended"),
+                argument("--limit", type=int, default=200, metavar="N", help="at most so many, the newest (200)"),
+                JSON,
+            ),
+        ),
+        Command(
+            "show",
+            "show one task, its events and the agent's log",
+            _show,
+            (argument("task", type=int, metavar="TASK", help="its number"), JSON),
+        ),
+        Command(
+            "watch",
+            "show progress until tasks have ended; exit with their status",
+            _watch,
+            (argument("tasks", nargs="*", type=int, metavar="TASK", help="their numbers; none: all open ones"),),
+        ),
+        Command(
+            "cancel",
+            "end tasks or standing orders",
+            _cancel,
+            (
+                argument("tasks", nargs="*", type=int, metavar="TASK", help="their numbers"),
+                argument(
+                    "--order", action="append", type=int, metavar="ORDER", help="a standing order; may be repeated"
+                ),
+            ),
+        ),
+        Command("orders", "list standing orders for new PCs", _orders, (JSON,)),
+    ),
+)
