@@ -43,25 +43,26 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse whose complaints are errors of ours."""
+    """Argparse whose complaints are errors of ours, and which lets options stand between operands.
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}.", hint=f"See: {self.prog} --help")
+    Plain argparse refuses `deploy IMAGE --yes HOST`; its way round that does not work for a group of commands.
+    """
 
-
-class _LeafParser(Parser):
-    """A parser that lets options stand between operands: plain argparse refuses `deploy IMAGE --yes HOST`."""
-
-    _mixing = False
+    def __init__(self, *, is_group: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._mixes = not is_group
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._mixing:
+        if not self._mixes:
             return super().parse_known_args(args, namespace)
-        self._mixing = True
+        self._mixes = False  # the next line comes back here
         try:
             return self.parse_known_intermixed_args(args, namespace)
         finally:
-            self._mixing = False
+            self._mixes = True
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}.", hint=f"See: {self.prog} --help")
 
 
 def add_to(parser: argparse.ArgumentParser, command: Command) -> None:
@@ -74,13 +75,9 @@ def add_to(parser: argparse.ArgumentParser, command: Command) -> None:
         add_parts(parser, command.parts)
 
 
-def _make_parser(*, is_group: bool, **settings: Any) -> Parser:
-    return Parser(**settings) if is_group else _LeafParser(**settings)
-
-
 def add_parts(parser: argparse.ArgumentParser, parts: tuple[Command, ...]) -> None:
     """Give `parser` subcommands, one of which must be named."""
-    group = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_make_parser)
+    group = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for part in parts:
         child = group.add_parser(
             part.name,

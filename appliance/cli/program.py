@@ -36,6 +36,7 @@ Exit status: 0 done; 1 a task failed; 64 wrong usage; 65 damaged data; 66 not fo
 def build_parser() -> Parser:
     """The parser of the whole program."""
     parser = Parser(
+        is_group=True,
         prog="diecast",
         description="Capture a prepared PC over the network and cast it onto others.",
         epilog=_NOTES,
