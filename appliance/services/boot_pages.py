@@ -54,6 +54,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/grub/grub.cfg", _grub_entry)
     for name in LOADERS:
         app.router.add_get(f"/{name}", _loader)
+        # shim asks for its second stage as //grubx64.efi: it joins the folder of its own URL and "\\grubx64.efi".
+        app.router.add_get(f"//{name}", _loader)
 
 
 async def _ipxe(request: web.Request) -> web.StreamResponse:
