@@ -17,6 +17,7 @@ COLUMNS = 79  # the 80th would make the cursor wrap
 ROWS = 25
 _BAR = 50
 _LOG_LINES = 7
+_SPELLED = str.maketrans({"…": "...", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"'})
 _ALLOWED = set("█░─│äöüÄÖÜßéèêëàâçîïôûùñ£°·±²")
 
 
@@ -83,8 +84,9 @@ class View:
 
 
 def clean(text: str) -> str:
-    """`text` with every character the console cannot show, and every control character, as `?`."""
-    return "".join(c if " " <= c <= "~" or c in _ALLOWED else " " if c.isspace() else "?" for c in text)
+    """`text` with all that the console cannot show, control characters too, as `?`. Ellipsis, dashes and quotes are spelled."""
+    spelled = text.translate(_SPELLED)
+    return "".join(c if " " <= c <= "~" or c in _ALLOWED else " " if c.isspace() else "?" for c in spelled)
 
 
 def size(count: float) -> str:

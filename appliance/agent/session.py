@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from appliance import __version__
@@ -95,13 +95,14 @@ def _run(machine: Machine, limits: Limits, display: Display) -> Exit:
         display.say(
             f"address {address.ip}/{address.prefix} on {address.interface}", ip=str(address.ip), mac=address.mac
         )
-        start = _check_in(machine, limits, display, line, booted, address)
-        return _PURPOSES[line.purpose](start)
+        start = _first_word(machine, limits, display, line, booted, address)
+        with contextlib.closing(start.box):
+            return _PURPOSES[line.purpose](_check_in(start))
     finally:
         address.close()
 
 
-def _check_in(
+def _first_word(
     machine: Machine,
     limits: Limits,
     display: Display,
@@ -109,6 +110,7 @@ def _check_in(
     booted: hardware.Firmware,
     address: network.Address,
 ) -> _Start:
+    """Make ready to talk to the box."""
     cards = [card.mac for card in hardware.nics(machine)]
     who = CheckIn(
         macs=cards or [address.mac],
@@ -121,12 +123,18 @@ def _check_in(
     )
     stop = Stop()
     box = Box(line, who, limits, stop, display.waiting)
-    display.doing(f"calling the box at {line.url}")
-    answer = box.check_in()
+    return _Start(machine, limits, display, stop, box, line, CheckInAnswer(""))
+
+
+def _check_in(start: _Start) -> _Start:
+    """Tell the box who we are."""
+    display = start.display
+    display.doing(f"calling the box at {start.line.url}")
+    answer = start.box.check_in()
     display.say(f"agent ready, {answer.host_name or 'unknown PC'}", host=answer.host_name)
     if answer.message:
         display.say(answer.message)
-    return _Start(machine, limits, display, stop, box, line, answer)
+    return replace(start, answer=answer)
 
 
 def _task(start: _Start) -> Exit:

@@ -6,6 +6,7 @@ mount whose server is gone: then the thread is left behind, and the PC goes down
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -26,7 +27,7 @@ from appliance.agent.staging import StagingSink
 from appliance.agent.stop import Stop
 from appliance.disk.blockdev import Disk, choose_disk, list_disks
 from appliance.engine.capture import CaptureOptions, capture
-from appliance.engine.errors import ChunkInvalid
+from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.manifest import Manifest, version_id
 from appliance.engine.restore import RestoreOptions, restore
 from appliance.errors import ApplianceError, BadData, Cancelled, Unavailable
@@ -103,6 +104,11 @@ def _work(job: Job, reporter: Reporter, mounts: Mounts, room: Room) -> api.Resul
     )
 
 
+def _threads() -> int:
+    """Enough that disk, processor and network overlap on any PC, few enough for one with 1 GB of memory."""
+    return max(4, min(16, 2 * (os.cpu_count() or 1)))
+
+
 def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
     order = job.order
     if order.staging is None:
@@ -114,11 +120,13 @@ def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts, room: Roo
     made = capture(
         Path(disk.path),
         sink,
-        CaptureOptions(window_bytes=order.window_bytes, zstd_level=order.zstd_level),
+        CaptureOptions(order.window_bytes, order.zstd_level, _threads()),
         reporter.latest,
         job.stop.is_set,
     )
     job.stop.check()
+    for note in made.notes:
+        job.display.note(note)
     job.display.doing("sending the indexes")
     for name, content in made.indexes.items():
         job.box.put_index(name, content)
@@ -149,11 +157,11 @@ def _deploy(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Res
             job.box.index,
             Path(disk.path),
             source,
-            RestoreOptions(),
+            RestoreOptions(threads=_threads()),
             reporter.latest,
             job.stop.is_set,
         )
-    except ChunkInvalid as error:
+    except (BadImage, ChunkInvalid) as error:
         raise BadData(
             f"Image {order.image_name} is damaged on the box: {error.message}",
             hint=f"On the box run: diecast image verify {order.image_name}",
