@@ -137,7 +137,7 @@ def geometry(handle: int) -> Geometry:
 
 
 def set_read_only(path: Path, sys_root: Path = Path("/sys")) -> None:
-    """Make a disk and all its partitions read-only in the kernel: nobody can open them for writing from now on.
+    """Make a disk and all its partitions read-only in the kernel: every write fails from now on, whoever does it.
 
     Raises `Unavailable` when the kernel refuses or does not say so afterwards.
     """

@@ -76,7 +76,8 @@ def _swap(head: bytes) -> FileSystem | None:
     for page in SWAP_PAGES:
         if head[page - 10 : page] in _SWAP_MAGIC:
             uuid = str(UUID(bytes=head[1036:1052])) if any(head[1036:1052]) else ""
-            return FileSystem("swap", uuid, _text(head[1052:1068]), page, page)
+            last_page = struct.unpack_from("<I", head, 1028)[0]
+            return FileSystem("swap", uuid, _text(head[1052:1068]), page, (last_page + 1) * page)
     return None
 
 

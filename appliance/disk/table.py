@@ -68,8 +68,10 @@ class Table:
         if self.kind == "none":
             return disk.size_bytes
         stays = self.pieces[:-2] if self.kind == "gpt" else self.pieces
+        slots = mbr.primary(self.pieces[0].data) if self.kind == "mbr" else []  # the container of logical ones, too
         gap = self.first_gap(1 << 24)
         ends = [part.offset + part.length for part in self.partitions] + [sum(piece.span) for piece in stays]
+        ends += [(slot.first_lba + slot.sectors) * disk.logical_sector for slot in slots if slot.type]
         end = max([*ends, sum(gap) if gap else 0])
         tail = sum(len(piece.data) for piece in self.pieces[-2:]) if self.kind == "gpt" else 0
         return min(disk.size_bytes, end + tail)

@@ -1,0 +1,28 @@
+"""Disks that several tests look at, made once a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from appliance.engine.chunkstore import ChunkStore
+from tests.disk import makedisk
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ChunkStore:
+    """An empty image store."""
+    return ChunkStore(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def gpt_disk(tmp_path_factory: pytest.TempPathFactory) -> makedisk.Made:
+    """See `makedisk.gpt_disk`; not to be written to."""
+    return makedisk.gpt_disk(tmp_path_factory.mktemp("gpt"))
+
+
+@pytest.fixture(scope="session")
+def mbr_disk(tmp_path_factory: pytest.TempPathFactory) -> makedisk.Made:
+    """See `makedisk.mbr_disk`; not to be written to."""
+    return makedisk.mbr_disk(tmp_path_factory.mktemp("mbr"))
