@@ -140,6 +140,8 @@ async def answer_errors(
         headers = {"Retry-After": "5"} if status == 503 else {}
         log.log(logging.WARNING if status >= 500 else logging.INFO, "%s: %s", _where(request), error)
         return _say(request, status, error.message, error.hint, headers)
+    except web.RequestPayloadError as error:
+        return _say(request, 400, f"The body cannot be read ({type(error).__name__}).", "", {})
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client has gone; there is nobody to answer
     except Exception:

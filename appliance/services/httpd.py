@@ -13,8 +13,10 @@ import logging
 import resource
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from appliance.boot.script import Templates
 from appliance.config import Settings, bootfiles_dir
@@ -34,6 +36,24 @@ _KEEPALIVE_S = 75.0
 _SHUTDOWN_S = 3.0  # requests under way when we are told to stop; agents ask again
 _OPEN_FILES = 65536  # each of an agent's threads keeps a connection
 _LOOPBACK = "127.0.0.1"
+
+
+class _OneLine(logging.Filter):
+    """aiohttp logs a traceback with bytes of the request for all that is no HTTP: one line, and no error of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.exc_info = f"{record.msg}: no HTTP ({type(error).__name__})", None
+        return True
+
+
+_protocol_log = logging.getLogger(f"{__name__}.protocol")
+_protocol_log.addFilter(_OneLine())
+
+# How connections are kept, for `serve` and for tests.
+CONNECTION: dict[str, Any] = {"access_log": None, "keepalive_timeout": _KEEPALIVE_S, "logger": _protocol_log}
 
 
 def make_box(settings: Settings, store: Store) -> Box:
@@ -66,7 +86,7 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
     sockets = [_listen(address, settings.http.port) for address in await _addresses(settings)]
     _allow_many_files()
     box = await asyncio.to_thread(make_box, settings, store)
-    runner = web.AppRunner(make_app(box), access_log=None, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=_SHUTDOWN_S)
+    runner = web.AppRunner(make_app(box), shutdown_timeout=_SHUTDOWN_S, **CONNECTION)
     await runner.setup()
     try:
         for sock in sockets:

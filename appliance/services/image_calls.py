@@ -18,7 +18,7 @@ from appliance.events import TaskKind, TaskState
 from appliance.model import Task
 from appliance.services.agent_calls import Caller, Reply, authorise, bearer, handler, task_of
 from appliance.services.http_box import BODY_TIMEOUT_S, BOX, Box, sockname
-from appliance.services.uploads import MANIFEST, Upload
+from appliance.services.uploads import Upload
 from appliance.wire import agentapi as api
 
 T = TypeVar("T")
@@ -76,19 +76,21 @@ async def _get_index(request: web.Request) -> web.StreamResponse:
 
 
 async def _put_index(request: web.Request) -> web.Response:
-    return await _receive(request, request.match_info["name"])
+    uploads, name = request.app[BOX].uploads, request.match_info["name"]
+    return await _receive(request, lambda task: uploads.begin(task.id, name))
 
 
 async def _put_manifest(request: web.Request) -> web.Response:
-    return await _receive(request, MANIFEST)
+    uploads = request.app[BOX].uploads
+    return await _receive(request, lambda task: uploads.begin_manifest(task.id))
 
 
-async def _receive(request: web.Request, name: str) -> web.Response:
+async def _receive(request: web.Request, start: Callable[[Task], Upload]) -> web.Response:
     def begin(caller: Caller) -> Upload:
         task = _capture(box, caller)
         refuse_when_full(box, task)
         box.store.tasks.heard(task.id)
-        return box.uploads.begin(task.id, name)
+        return start(task)
 
     box = request.app[BOX]
     upload = await _authorised(request, begin)

@@ -2,7 +2,8 @@
 
 Layout: `<root>/<task id>/<file name>` and `manifest.json`. A name from the network is used only when it matches the
 image format's rule for file names, which has no room for a path. A file is there whole or not at all: temporary name,
-fsync, rename, fsync of the folder. The folder is private scratch: nothing in it counts before the scheduler has checked it.
+fsync, rename, fsync of the folder. The folder is private scratch: nothing in it counts before the scheduler has checked
+it.
 """
 
 from __future__ import annotations
@@ -34,13 +35,20 @@ class Uploads:
 
     def begin(self, task_id: int, name: str) -> Upload:
         """Start to receive a file. Raises `NotFound` for a name no file can have, `Conflict` for too many files."""
-        if name != MANIFEST and not is_file_name(name):
+        if not is_file_name(name):
             raise NotFound(f"'{name[:80]}' is no name of an image file.")
+        return self._begin(task_id, name, MAX_INDEX_BYTES)
+
+    def begin_manifest(self, task_id: int) -> Upload:
+        """Start to receive the manifest. Raises `Conflict` for too many files."""
+        return self._begin(task_id, MANIFEST, MAX_MANIFEST_BYTES)
+
+    def _begin(self, task_id: int, name: str, limit_bytes: int) -> Upload:
         folder = self.folder(task_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if len(os.listdir(folder)) > MAX_FILES:
             raise Conflict(f"Task {task_id} has uploaded {MAX_FILES} files already.")
-        return Upload(folder / name, MAX_MANIFEST_BYTES if name == MANIFEST else MAX_INDEX_BYTES)
+        return Upload(folder / name, limit_bytes)
 
     def has_manifest(self, task_id: int) -> bool:
         """Whether the manifest, which comes last, is there."""
