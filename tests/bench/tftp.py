@@ -90,7 +90,8 @@ def _ours(within: list[str], workdir: Path, boot: Path) -> Any:
         f'[paths]\nstate = "{workdir}/state"\nboot = "{boot}"\nrun = "{workdir}/run"\n'
         '[network]\ninterfaces = ["lo"]\n[dhcp]\nmode = "off"\n'
     )
-    return _process([*within, sys.executable, "-m", "tests.bench.tftp", str(config)], workdir / "ours.log")
+    command = [*within, sys.executable, "-m", "tests.services.run_service", str(config), "tftp"]
+    return _process(command, workdir / "ours.log")
 
 
 def _dnsmasq(within: list[str], boot: Path) -> Any:
@@ -125,19 +126,3 @@ def _wait_until_it_serves(within: list[str], url: str) -> None:
             return
         time.sleep(0.1)
     raise RuntimeError(f"the TFTP server did not serve within {START_TIMEOUT_S:.0f} s")
-
-
-def _serve(config: Path) -> None:
-    """Our service, as `diecast serve tftp` runs it."""
-    from appliance.config import load
-    from appliance.services.runtime import run_services, set_up_logging
-    from appliance.store import Store
-
-    settings = load(config)
-    set_up_logging(settings.log.level)
-    with Store.open(settings.paths.database) as store:
-        run_services(["tftp"], settings, store)
-
-
-if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
