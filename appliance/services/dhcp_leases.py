@@ -40,6 +40,8 @@ class Entry:
     state: State
     client_id: str = ""
     hostname: str = ""
+    is_stored: bool = False  # it was bound once: the store has a row of it
+    replaces: Entry | None = None  # what the client had when this was offered; given up once it takes this one
 
     def is_live(self, now: float) -> bool:
         """Whether nobody else may get it."""
@@ -109,7 +111,9 @@ class LeasePool:
         self._reserved: dict[IPv4Address, str] = {}
         self._reserved_of: dict[str, list[IPv4Address]] = {}
         self._unused = {subnet: _addresses(subnet) for subnet in self._subnets}
+        # Used addresses by the time they may be used again. An entry counts only if `_queued` has the same time.
         self._by_expiry: dict[Subnet, list[tuple[float, int]]] = {subnet: [] for subnet in self._subnets}
+        self._queued: dict[int, float] = {}
         for lease in leases:
             self._load(lease)
 
@@ -120,7 +124,17 @@ class LeasePool:
         state = State.DECLINED if lease.declined else State.BOUND
         expires = lease.expires.timestamp()
         self._insert(
-            subnet, Entry(lease.address, lease.client_key, lease.mac, expires, state, lease.client_id, lease.hostname)
+            subnet,
+            Entry(
+                lease.address,
+                lease.client_key,
+                lease.mac,
+                expires,
+                state,
+                lease.client_id,
+                lease.hostname,
+                is_stored=True,
+            ),
         )
 
     def subnet_of(self, address: IPv4Address) -> Subnet | None:
@@ -136,8 +150,8 @@ class LeasePool:
             self._reserved_of.setdefault(item.mac, []).append(item.address)
         for address in before.keys() - self._reserved.keys() - self._entries.keys():
             subnet = self.subnet_of(address)
-            if subnet is not None and subnet.range_first <= address <= subnet.range_last:
-                heapq.heappush(self._by_expiry[subnet], (0.0, int(address)))  # passed over until now
+            if subnet is not None:
+                self._queue(subnet, address, 0.0)  # it was passed over until now
 
     def entry(self, address: IPv4Address) -> Entry | None:
         """Whoever has or had `address`."""
@@ -193,18 +207,25 @@ class LeasePool:
                 return address
         heap = self._by_expiry[subnet]
         while heap and heap[0][0] <= now:
-            _, number = heap[0]
+            expires, number = heapq.heappop(heap)
+            if self._queued.get(number) != expires:
+                continue
+            del self._queued[number]
             address = IPv4Address(number)
             entry = self._entries.get(address)
-            if entry is not None and entry.is_live(now):
-                heapq.heapreplace(heap, (entry.expires, number))  # renewed since it was put here
-                continue
-            if address in self._reserved:
-                heapq.heapreplace(heap, (now + self._offer_s, number))
-                continue
-            heapq.heapreplace(heap, (now, number))  # stays at hand until somebody takes it
-            return address
+            if entry is not None and (entry.expires > expires or entry.is_live(now)):
+                self._queue(subnet, address, entry.expires)  # renewed since it was put here
+            elif address in self._reserved:
+                self._queue(subnet, address, now + self._offer_s)
+            else:
+                self._queue(subnet, address, now)  # stays at hand until somebody takes it
+                return address
         raise RangeExhausted
+
+    def _queue(self, subnet: Subnet, address: IPv4Address, expires: float) -> None:
+        if subnet.range_first <= address <= subnet.range_last:
+            self._queued[int(address)] = expires
+            heapq.heappush(self._by_expiry[subnet], (expires, int(address)))
 
     def offer(self, subnet: Subnet, client: Client, address: IPv4Address) -> None:
         """Hold `address` for its client; a live lease of the same client stays as it is."""
@@ -215,16 +236,18 @@ class LeasePool:
 
     def bind(self, subnet: Subnet, client: Client, address: IPv4Address) -> tuple[Lease, list[IPv4Address]]:
         """Lend `address`; return the lease to be stored and the addresses that this client gives up for it."""
-        given_up = self._give_up_others(subnet, client, address)
         entry = self._take(subnet, client, address, State.BOUND, self._lease_s)
+        entry.is_stored = True
+        given_up = []
+        earlier, entry.replaces = entry.replaces, None
+        while earlier is not None:
+            if self._entries.get(earlier.address) is earlier and earlier is not entry and earlier.mac == client.mac:
+                self._free(subnet, earlier)
+                earlier.key = earlier.mac = earlier.client_id = earlier.hostname = ""
+                given_up.append(earlier.address)
+            following, earlier.replaces = earlier.replaces, None
+            earlier = following
         return entry.as_lease(), given_up
-
-    def _give_up_others(self, subnet: Subnet, client: Client, address: IPv4Address) -> list[IPv4Address]:
-        own = self.held_by(subnet, client)
-        if own is None or own.address == address:
-            return []
-        self._forget(subnet, own)
-        return [own.address]
 
     def _take(self, subnet: Subnet, client: Client, address: IPv4Address, state: State, seconds: float) -> Entry:
         entry = self._entries.get(address)
@@ -232,19 +255,24 @@ class LeasePool:
             entry.state, entry.expires = state, self._clock() + seconds
             entry.client_id, entry.hostname = client.client_id, client.hostname or entry.hostname
             return entry
+        own = self.held_by(subnet, client)
         if entry is not None:
             self._unlink(subnet, entry)
         # The lease of a PXE client keeps its `mac:` key when its own system, with an id of its own, renews it.
         key = client.key
         if entry is not None and entry.mac == client.mac and entry.key.startswith("mac:"):
             key = entry.key
-        entry = Entry(address, key, client.mac, self._clock() + seconds, state, client.client_id, client.hostname)
+        expires = self._clock() + seconds
+        replaces = own if own is None or own.is_stored else own.replaces
+        if replaces is entry:
+            replaces = None
+        entry = Entry(address, key, client.mac, expires, state, client.client_id, client.hostname, replaces=replaces)
         self._insert(subnet, entry)
         return entry
 
     def _insert(self, subnet: Subnet, entry: Entry) -> None:
-        if entry.address not in self._entries and subnet.range_first <= entry.address <= subnet.range_last:
-            heapq.heappush(self._by_expiry[subnet], (entry.expires, int(entry.address)))
+        if int(entry.address) not in self._queued:
+            self._queue(subnet, entry.address, entry.expires)
         self._entries[entry.address] = entry
         if entry.state is not State.DECLINED:
             self._by_key[subnet, entry.key] = entry
@@ -256,24 +284,23 @@ class LeasePool:
         if self._by_mac.get((subnet, entry.mac)) is entry:
             del self._by_mac[subnet, entry.mac]
 
-    def _forget(self, subnet: Subnet, entry: Entry) -> None:
-        self._unlink(subnet, entry)
+    def _free(self, subnet: Subnet, entry: Entry) -> None:
         entry.state, entry.expires = State.FREE, self._clock()
-        entry.key = entry.mac = entry.client_id = entry.hostname = ""
+        self._queue(subnet, entry.address, entry.expires)
 
     def release(self, subnet: Subnet, client: Client, address: IPv4Address) -> Lease | None:
         """End the client's lease of `address`; None when it has none. It gets the same address next time."""
         entry = self.held_by(subnet, client)
         if entry is None or entry.address != address or entry.state is not State.BOUND:
             return None
-        entry.state, entry.expires = State.FREE, self._clock()
+        self._free(subnet, entry)
         return entry.as_lease()
 
     def drop_offer(self, subnet: Subnet, client: Client) -> None:
         """The client chose another server: what was held for it is free again."""
         entry = self.held_by(subnet, client)
         if entry is not None and entry.state is State.OFFERED:
-            entry.state, entry.expires = State.FREE, self._clock()
+            self._free(subnet, entry)
 
     def set_aside(self, subnet: Subnet, address: IPv4Address, user_mac: str = "") -> Lease:
         """Somebody without a lease uses `address`: lend it to nobody for the decline time."""
