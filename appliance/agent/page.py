@@ -84,7 +84,7 @@ class View:
 
 
 def clean(text: str) -> str:
-    """`text` with all that the console cannot show, control characters too, as `?`. Ellipsis, dashes and quotes are spelled."""
+    """`text` with all that the console cannot show, control characters too, as `?`; dashes and quotes are spelled."""
     spelled = text.translate(_SPELLED)
     return "".join(c if " " <= c <= "~" or c in _ALLOWED else " " if c.isspace() else "?" for c in spelled)
 

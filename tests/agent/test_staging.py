@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,11 +44,11 @@ def sink(tmp_path: Path, stop: Stop, waits: Waits) -> StagingSink:
         return StagingSink(connect(box, stop), tmp_path, Room(0), stop, QUICK, waits)
 
 
-def failing(code: int, times: int, real: Callable[..., int]) -> Callable[..., int]:
+def failing(code: int, times: int, real: Callable[..., Any]) -> Callable[..., Any]:
     """`real`, after it has failed a few times."""
     left = [times]
 
-    def call(*arguments: object, **more: object) -> int:
+    def call(*arguments: object, **more: object) -> Any:
         if left[0] > 0:
             left[0] -= 1
             raise OSError(code, os.strerror(code))
@@ -66,9 +67,16 @@ def test_a_chunk_is_on_stable_storage_before_it_has_its_name(
     sink: StagingSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            steps.append(name)
+            return real(*arguments)
+
+        return call
+
     for name in ("fsync", "close", "rename"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (steps.append(name), real(*a))[1])
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
     sink.put(ID, b"frame")
     assert steps == ["fsync", "close", "rename"]
 
