@@ -1,4 +1,4 @@
-"""Runs services as `diecast serve` does, for tests that kill them: `python -m tests.services.run_service FILE NAME...`."""
+"""Runs services as `diecast serve` does, for tests that kill them: `python -m tests.services.run_service FILE NAME`."""
 
 from __future__ import annotations
 
