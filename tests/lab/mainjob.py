@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,18 @@ class MainJob:
     def start_own_disks(self, names: Sequence[str], prompt: str) -> None:
         """Start PCs with the network card first and no task: we hand them to their own disks, to `prompt`."""
         watcher = self.watcher()
+        started = datetime.now(UTC)
         for name in names:
             self.pcs[name].power_on()
         waiting = set(names)
+        handed: set[str] = set()  # names of PCs that the box handed to their own disk
 
         def all_there() -> bool:
+            seen = self.box.sightings()
+            for name in names:
+                sighting = seen.get(self.pcs[name].mac)
+                if sighting and sighting.at >= started and sighting.stage is BootStage.LOCAL:
+                    handed.add(name)
             for name in sorted(waiting):
                 if self.pcs[name].console.says(prompt):
                     waiting.discard(name)
@@ -180,11 +188,9 @@ class MainJob:
             return not waiting
 
         watcher.until(all_there, LOGIN_S)
-        seen = self.box.sightings()
         for name in names:
             pc, target = self.pcs[name], self.target(name)
-            handed = pc.mac in seen and seen[pc.mac].stage in (BootStage.LOCAL, BootStage.DHCP)
-            target.booted = name not in waiting and handed
+            target.booted = name not in waiting and name in handed
             target.secure_boot = pc.console.says(SECURE_BOOT_LINE) is not None
             if not target.booted:
                 said = pc.console.last_lines()
