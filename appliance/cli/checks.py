@@ -253,12 +253,18 @@ def check_space(context: Context) -> Iterator[Finding]:
 
 def check_nfs(context: Context) -> Iterator[Finding]:
     """There is an NFS server for the chosen back end."""
+    from appliance.services import nfs_ganesha, nfs_kernel
+
     wanted = context.settings.nfs.backend
-    kernel, ganesha = _kernel_nfs(), shutil.which("ganesha.nfsd")
+    kernel, ganesha = nfs_kernel.is_there(), nfs_ganesha.is_there()
     if wanted in {"auto", "kernel"} and kernel:
         yield Finding(Level.OK, "nfs", "The kernel's NFS server is used.")
     elif wanted in {"auto", "ganesha"} and ganesha:
-        yield Finding(Level.OK, "nfs", f"NFS-Ganesha is used ({ganesha}).")
+        yield Finding(
+            Level.OK,
+            "nfs",
+            "NFS-Ganesha is used: this kernel has no NFS server." if wanted == "auto" else "NFS-Ganesha is used.",
+        )
     else:
         what = {"kernel": "the kernel's NFS server", "ganesha": "NFS-Ganesha"}.get(wanted, "any NFS server")
         yield Finding(
@@ -267,17 +273,6 @@ def check_nfs(context: Context) -> Iterator[Finding]:
             f"nfs.backend is '{wanted}', but {what} is not installed.",
             "Install nfs-kernel-server, or nfs-ganesha and nfs-ganesha-vfs.",
         )
-
-
-def _kernel_nfs(filesystems: Path = Path("/proc/filesystems"), modules: Path = Path("/lib/modules")) -> bool:
-    """Whether this kernel can serve NFS, and its tools are installed."""
-    import os
-
-    if shutil.which("exportfs") is None or shutil.which("rpc.nfsd") is None:
-        return False
-    if "nfsd" in filesystems.read_text(encoding="ascii").split():
-        return True
-    return any((modules / os.uname().release).glob("kernel/fs/nfsd/nfsd.ko*"))
 
 
 def check_other_servers(context: Context) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 from appliance.cli import show
 from appliance.cli.command import YES, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import content_of, version_name
+from appliance.cli.names import content_of, manifest_of, version_name
 from appliance.cli.watch import watch
 from appliance.errors import Conflict, UsageError
 from appliance.events import AfterTask
@@ -70,17 +70,19 @@ def _ready_hosts(context: Context, names: list[str]) -> list[Host]:
 def _announce(context: Context, version: ImageVersion, hosts: list[Host]) -> None:
     """Name what will be lost, and what cannot fit."""
     rows, too_small = [], []
+    manifest = manifest_of(context, version)
+    needed_bytes = manifest.minimum_disk_bytes if manifest else version.disk_bytes
     for host in hosts:
         disk, size_bytes = _disk(context, host)
         rows.append((host.name, disk, content_of(context, host).replace("-", "unknown", 1)))
-        if size_bytes is not None and size_bytes < version.disk_bytes:
+        if size_bytes is not None and size_bytes < needed_bytes:
             too_small.append(f"{host.name} has {show.size(size_bytes)}")
     captured = f"captured {show.moment(version.created)}, {show.size(version.used_bytes)} used"
     whose = "the disk of this PC" if len(hosts) == 1 else f"the disks of these {len(hosts)} PCs"
     context.say(f"{version_name(version)} ({captured}) will overwrite {whose}:\n")
     context.say(show.table(("HOST", "DISK", "HOLDS NOW"), rows, width=context.width) + "\n")
     if too_small:
-        need = show.size(version.disk_bytes)
+        need = show.size(needed_bytes)
         context.note(f"Warning: {version_name(version)} needs a disk of {need}, but {', '.join(too_small)}.")
 
 

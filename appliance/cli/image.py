@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from appliance.cli import show
 from appliance.cli.command import JSON, YES, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import version_name
+from appliance.cli.names import manifest_of, version_name
 from appliance.cli.progress import Meter
-from appliance.errors import ApplianceError, UsageError
+from appliance.errors import BadData, NotFound, UsageError
 from appliance.model import ImageVersion
 
 if TYPE_CHECKING:
-    from appliance.engine.chunkstore import VerifyReport
+    from appliance.engine.manifest import Manifest
 
-DAMAGED = 65  # EX_DATAERR, as errors.BadData
+_SHOWN_PROBLEMS = 20
 
 
 def _list(context: Context, options: argparse.Namespace) -> int:
@@ -44,11 +45,8 @@ def _list(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
-def _regions(context: Context, version: ImageVersion) -> list[dict[str, Any]]:
-    """The parts of the master's disk as the manifest tells them."""
-    from appliance.engine.manifest import Manifest
-
-    manifest = Manifest.parse(context.chunk_store().read_manifest(version.id))
+def _regions(manifest: Manifest) -> list[dict[str, Any]]:
+    """The parts of the master's disk."""
     return [
         {
             "name": region.name,
@@ -65,13 +63,13 @@ def _regions(context: Context, version: ImageVersion) -> list[dict[str, Any]]:
 def _show(context: Context, options: argparse.Namespace) -> int:
     version = context.store.images.resolve(options.version)
     holders = [host.name for host in context.store.hosts.list() if host.version_id == version.id]
-    try:
-        regions = _regions(context, version)
-    except ApplianceError as error:
-        context.note(f"diecast: {error}")
-        regions = []
+    manifest = manifest_of(context, version)
+    regions = _regions(manifest) if manifest else []
+    smallest = manifest.minimum_disk_bytes if manifest else version.disk_bytes
+    systems = ", ".join(system.name for system in manifest.os) if manifest else ""
     if options.json:
-        context.say(show.as_json({**show.plain(version), "hosts": holders, "regions": regions}))
+        more = {"hosts": holders, "minimum_disk_bytes": smallest, "regions": regions}
+        context.say(show.as_json({**show.plain(version), **more}))
         return 0
     context.say(
         show.facts(
@@ -80,7 +78,8 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("Id", version.id),
                 ("Captured", f"{show.moment(version.created)} from {version.master_name or 'an unknown PC'}"),
                 ("Sealed", "yes: its master was generalised" if version.sealed else "no"),
-                ("Disk", f"{show.size(version.disk_bytes)}; a target needs at least as much"),
+                ("System", systems),
+                ("Disk", f"{show.size(version.disk_bytes)}; a target needs {show.size(smallest)} or more"),
                 ("Used", show.size(version.used_bytes)),
                 ("Stored", f"{show.size(version.stored_bytes)} in {show.count(version.chunks, 'chunk')}"),
                 ("New", f"{show.size(version.new_bytes)} that no other version had"),
@@ -116,38 +115,59 @@ def _named(context: Context, text: str) -> list[ImageVersion]:
     return [context.store.images.resolve(text)] if "@" in text else context.store.images.versions(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What re-reading one version found."""
+
+    version: str
+    id: str
+    ok: bool
+    chunks: int = 0
+    plain_bytes: int = 0
+    bad: tuple[str, ...] = ()  # ids of chunks
+    problems: tuple[str, ...] = ()
+
+
+def _verify_one(context: Context, version: ImageVersion, *, quiet: bool) -> Verified:
+    """A version that cannot even be opened is a result like another: the next one is still looked at."""
+    name = version_name(version)
+    try:
+        with Meter(context, f"verify {name}", unit="chunks", quiet=quiet) as meter:
+            report = context.chunk_store().verify(version.id, meter.update)
+    except (BadData, NotFound) as error:
+        return Verified(name, version.id, ok=False, problems=(error.message,))
+    bad = tuple(id.hex() for id in report.bad)
+    return Verified(name, version.id, report.ok, report.chunks, report.plain_bytes, bad, report.problems)
+
+
+def _say_verified(context: Context, found: Verified) -> None:
+    if found.ok:
+        good = f"{show.count(found.chunks, 'chunk')}, {show.size(found.plain_bytes)}"
+        context.say(f"{found.version}: every chunk is as it was captured ({good}).")
+        return
+    context.say(f"{found.version} is DAMAGED: {show.count(len(found.problems), 'fault')}.")
+    for problem in found.problems[:_SHOWN_PROBLEMS]:
+        context.say(f"  {show.clean(problem)}")
+    if len(found.problems) > _SHOWN_PROBLEMS:
+        context.say(f"  ... and {len(found.problems) - _SHOWN_PROBLEMS} more")
+
+
 def _verify(context: Context, options: argparse.Namespace) -> int:
-    chunk_store = context.chunk_store()
-    reports: list[tuple[ImageVersion, VerifyReport]] = []
+    results = []
     for version in _chosen(context, options):
-        with Meter(context, f"verify {version_name(version)}", unit="chunks", quiet=options.json) as meter:
-            report = chunk_store.verify(version.id, meter.update)
-        reports.append((version, report))
-        if options.json:
-            continue
-        if report.ok:
-            good = f"{show.count(report.chunks, 'chunk')}, {show.size(report.plain_bytes)}"
-            context.say(f"{version_name(version)}: every chunk is as it was captured ({good}).")
-            continue
-        bad = show.count(len(report.bad), "chunk")
-        context.say(f"{version_name(version)}: {bad} of {report.chunks} missing or damaged:")
-        for problem in report.problems[:20]:
-            context.say(f"  {show.clean(problem)}")
-        if len(report.problems) > 20:
-            context.say(f"  ... and {len(report.problems) - 20} more")
-        context.say("Capture it again from a PC that holds it: what is whole is not sent twice.")
+        found = _verify_one(context, version, quiet=options.json)
+        results.append(found)
+        if not options.json:
+            _say_verified(context, found)
+    damaged = [found.version for found in results if not found.ok]
     if options.json:
-        fields = ("chunks", "plain_bytes", "problems", "ok")
-        context.say(
-            show.as_json(
-                [
-                    {"version": version_name(version), "id": version.id, "bad": [id.hex() for id in report.bad]}
-                    | {name: getattr(report, name) for name in fields}
-                    for version, report in reports
-                ]
-            )
-        )
-    return 0 if all(report.ok for _, report in reports) else DAMAGED
+        context.say(show.as_json(results))
+    if not damaged:
+        return 0
+    raise BadData(
+        f"{', '.join(damaged)} cannot be trusted.",
+        hint="Remove the damaged chunks' files and capture again from a PC that holds it, or remove the version.",
+    )
 
 
 def _remove(context: Context, options: argparse.Namespace) -> int:

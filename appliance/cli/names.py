@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from appliance.cli import show
-from appliance.errors import NotFound
+from appliance.errors import ApplianceError, NotFound
 from appliance.events import BootStage, TaskKind, TaskState
 from appliance.model import Host, ImageVersion, Task
 
 if TYPE_CHECKING:
     from appliance.cli.context import Context
+    from appliance.engine.manifest import Manifest
 
 _STAGES: dict[BootStage, str] = {
     BootStage.DHCP: "asked for address",
@@ -66,6 +67,17 @@ def content_of(context: Context, host: Host) -> str:
         return version_name(context.store.images.version(host.version_id))
     except NotFound:
         return "removed version"
+
+
+def manifest_of(context: Context, version: ImageVersion) -> Manifest | None:
+    """The manifest of a version; None, with a warning, when it cannot be read."""
+    from appliance.engine.manifest import Manifest
+
+    try:
+        return Manifest.parse(context.chunk_store().read_manifest(version.id))
+    except ApplianceError as error:
+        context.note(f"diecast: {error}")
+        return None
 
 
 def task_target(context: Context, task: Task) -> str:
