@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
+# A task that stops running without an end (its PC restarts, or someone asked for its boot script in its name) keeps its
+# exports for so long: withdrawn ones would break the transfers of an agent that never went away.
+LINGER_S = 10.0
 READY = "nfs.ready."  # settings key before the task's id; the value is the address of its agent
 ROOT = "nfs.root"  # settings key
 MAX_FILES = 100_000  # in a staging folder: a client may fill a disk with names as well as with bytes
@@ -70,6 +73,7 @@ class Controller:
         self._chunks = chunks
         self._backend = backend
         self._exports: tuple[Export, ...] = ()
+        self._needed: dict[int, tuple[Task, float]] = {}  # task id -> as it last ran, and when (monotonic)
 
     def start(self) -> None:
         """Begin with what the running tasks need now. Nothing counts as ready until the back end has said so."""
@@ -106,11 +110,18 @@ class Controller:
 
     def _prepared(self) -> list[Task]:
         """The tasks that need exports, each capture with its staging folder."""
-        tasks = [task for task in self._store.tasks.exports_needed() if address_of(task)]
+        now = time.monotonic()
+        running = {task.id: (task, now) for task in self._store.tasks.exports_needed() if address_of(task)}
+        pausing = {number: last for number, last in self._needed.items() if number not in running}
+        for number, (_, seen) in list(pausing.items()):
+            if now - seen > LINGER_S or self._has_ended(number):
+                del pausing[number]
+        self._needed = running | pausing
+        tasks = [task for task, _ in self._needed.values()]
         for task in tasks:
             if task.kind is TaskKind.CAPTURE:
                 self._chunks.open_staging(task.id, self._nfs.staging_uid)
-        return tasks
+        return sorted(tasks, key=lambda task: task.id)
 
     def _is_ready(self, task: Task) -> bool:
         return self._store.settings.get(READY + str(task.id)) == task.ip

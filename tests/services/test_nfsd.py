@@ -252,14 +252,25 @@ def test_when_a_task_ends_its_exports_and_its_folder_are_gone(box: Box, end: Tas
     assert box.ready(task) == ""
 
 
-def test_a_pc_that_restarts_keeps_what_it_has_staged(box: Box) -> None:
+def test_a_pc_that_restarts_loses_its_exports_after_a_while_and_keeps_what_it_has_staged(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = box.capture()
     box.controller.start()
     (box.staging(task) / "x.part").write_bytes(b"x")
     box.store.tasks.move(task.id, TaskState.BOOTING)
+    exports = box.backend.exports
+    box.controller.round()
+    assert box.backend.exports == exports
+    assert box.ready(task) == task.ip
+    monkeypatch.setattr(nfsd, "LINGER_S", 0.0)
     box.controller.round()
     assert box.backend.exports == ()
+    assert box.ready(task) == ""
     assert (box.staging(task) / "x.part").exists()
+    box.store.tasks.cancel(task.id)
+    box.controller.round()
+    assert not box.staging(task).exists()
 
 
 def test_after_a_crash_everything_is_as_the_tasks_need_it(box: Box) -> None:
