@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, print a table, write one JSON list.
 
-A benchmark is a module of this package with `NAMES` and `run(workdir) -> list of entries`; an entry is
+A benchmark is a module of this package with `run(workdir) -> list of entries`; an entry is
 `{"name", "ours", "peer", "ratio", "unit", "detail"}`. With `--only name,...` only those entries are measured and
 replaced. Exit status 0 whenever everything asked for could be measured.
 """
@@ -19,17 +19,14 @@ from pathlib import Path
 from typing import Any
 
 Entry = dict[str, Any]
-_MODULES = ("dhcp", "tftp", "http", "boot")
+# Module -> the entries it makes.
+_MODULES: dict[str, tuple[str, ...]] = {
+    "dhcp": ("dhcp_dora_per_s", "dhcp_lost"),
+    "tftp": ("tftp_100_clients_s",),
+    "http": ("http_initrd_mb_per_s", "initrd_mb"),
+    "boot": ("boot_to_agent_s_bios", "boot_to_agent_s_uefi", "boot_to_agent_s_uefi_sb"),
+}
 _KEYS = ("name", "ours", "peer", "ratio", "unit", "detail")
-
-
-def _load() -> dict[str, tuple[tuple[str, ...], Callable[[Path], list[Entry]]]]:
-    """Each module's names and its `run`."""
-    found = {}
-    for name in _MODULES:
-        module = importlib.import_module(f"tests.bench.{name}")
-        found[name] = (tuple(module.NAMES), module.run)
-    return found
 
 
 def _read(path: Path) -> list[Entry]:
@@ -44,7 +41,7 @@ def measure(only: set[str], say: Callable[[str], None]) -> tuple[list[Entry], li
     """Run the modules that have a wanted name. Returns the wanted entries, and in words what could not be measured."""
     entries: list[Entry] = []
     faults: list[str] = []
-    for module, (names, run) in _load().items():
+    for module, names in _MODULES.items():
         wanted = [name for name in names if not only or name in only]
         if not wanted:
             continue
@@ -52,7 +49,8 @@ def measure(only: set[str], say: Callable[[str], None]) -> tuple[list[Entry], li
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"diecast-bench-{module}-") as workdir:
             try:
-                got = [{key: entry.get(key) for key in _KEYS} for entry in run(Path(workdir))]
+                found = importlib.import_module(f"tests.bench.{module}").run(Path(workdir))
+                got = [{key: entry.get(key) for key in _KEYS} for entry in found]
             except Exception as error:  # one benchmark that breaks must not lose the others' figures
                 traceback.print_exc()
                 faults.append(f"{module}: {type(error).__name__}: {error}")
@@ -92,7 +90,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     parser.add_argument("--only", default="", metavar="NAME,...", help="measure and replace only these entries")
     options = parser.parse_args()
-    known = [name for names, _ in _load().values() for name in names]
+    known = [name for names in _MODULES.values() for name in names]
     only = {name for name in options.only.split(",") if name}
     if unknown := sorted(only - set(known)):
         parser.error(f"no such entry: {', '.join(unknown)}; known: {', '.join(known)}")

@@ -15,8 +15,6 @@ from tests.lab.box import Box
 from tests.lab.network import LabNetwork
 from tests.lab.pc import FIRMWARES, Hardware, Pc
 
-NAMES = tuple(f"boot_to_agent_s_{firmware.replace('-', '_')}" for firmware in FIRMWARES)
-
 _BOOT_S = 240
 
 
@@ -28,12 +26,12 @@ def run(workdir: Path) -> list[dict[str, Any]]:
         box = Box(lab, folder)
         try:
             box.start()
-            return [_measure(lab, box, firmware, name) for firmware, name in zip(FIRMWARES, NAMES, strict=True)]
+            return [_measure(lab, box, firmware) for firmware in FIRMWARES]
         finally:
             box.destroy()
 
 
-def _measure(lab: LabNetwork, box: Box, firmware: str, name: str) -> dict[str, Any]:
+def _measure(lab: LabNetwork, box: Box, firmware: str) -> dict[str, Any]:
     pc = Pc(lab, f"bench-{firmware}", box.folder, Hardware(firmware=firmware))
     try:
         box.cli("host", "add", pc.name, "--mac", pc.mac)
@@ -46,7 +44,7 @@ def _measure(lab: LabNetwork, box: Box, firmware: str, name: str) -> dict[str, A
         pc.destroy()
     how = "KVM" if kvm_works() else "software emulation"
     return {
-        "name": name,
+        "name": f"boot_to_agent_s_{firmware.replace('-', '_')}",
         "ours": round(seconds, 1),
         "peer": None,
         "ratio": None,
