@@ -101,16 +101,18 @@ class LeasePool:
         offer_s: int,
         decline_s: int,
         clock: Callable[[], float],
+        own: Iterable[IPv4Address] = (),
     ) -> None:
         self._lease_s, self._offer_s, self._decline_s = lease_s, offer_s, decline_s
         self._clock = clock
+        self._own = frozenset(own)  # the box's own addresses
         self._subnets = tuple(subnets)
         self._entries: dict[IPv4Address, Entry] = {}
         self._by_key: dict[tuple[Subnet, str], Entry] = {}
         self._by_mac: dict[tuple[Subnet, str], Entry] = {}  # last entry of a MAC, whatever its key
         self._reserved: dict[IPv4Address, str] = {}
         self._reserved_of: dict[str, list[IPv4Address]] = {}
-        self._unused = {subnet: _addresses(subnet) for subnet in self._subnets}
+        self._unused = {subnet: self._addresses(subnet) for subnet in self._subnets}
         # Used addresses by the time they may be used again. An entry counts only if `_queued` has the same time.
         self._by_expiry: dict[Subnet, list[tuple[float, int]]] = {subnet: [] for subnet in self._subnets}
         self._queued: dict[int, float] = {}
@@ -140,6 +142,17 @@ class LeasePool:
     def subnet_of(self, address: IPv4Address) -> Subnet | None:
         """The configured subnet that holds `address`."""
         return next((subnet for subnet in self._subnets if address in subnet.network), None)
+
+    def _in_range(self, subnet: Subnet, address: IPv4Address) -> bool:
+        """Whether `address` is to be lent: a range may be so wide that it covers what no client can have."""
+        taken = (subnet.network.network_address, subnet.network.broadcast_address, subnet.router)
+        inside = subnet.range_first <= address <= subnet.range_last
+        return inside and address not in taken and address not in self._own
+
+    def _addresses(self, subnet: Subnet) -> Iterator[IPv4Address]:
+        for number in range(int(subnet.range_first), int(subnet.range_last) + 1):
+            if self._in_range(subnet, address := IPv4Address(number)):
+                yield address
 
     def set_reservations(self, reservations: Iterable[Reservation]) -> None:
         """Replace all reservations."""
@@ -196,7 +209,7 @@ class LeasePool:
         return Candidate(self._next_free(subnet, now), is_fresh=True)
 
     def _is_free(self, subnet: Subnet, address: IPv4Address, now: float) -> bool:
-        if not subnet.range_first <= address <= subnet.range_last or address in self._reserved:
+        if not self._in_range(subnet, address) or address in self._reserved:
             return False
         entry = self._entries.get(address)
         return entry is None or not entry.is_live(now)
@@ -204,6 +217,7 @@ class LeasePool:
     def _next_free(self, subnet: Subnet, now: float) -> IPv4Address:
         for address in self._unused[subnet]:
             if address not in self._entries and address not in self._reserved:
+                self._queue(subnet, address, now)  # for somebody else, should it not be taken now
                 return address
         heap = self._by_expiry[subnet]
         while heap and heap[0][0] <= now:
@@ -223,7 +237,7 @@ class LeasePool:
         raise RangeExhausted
 
     def _queue(self, subnet: Subnet, address: IPv4Address, expires: float) -> None:
-        if subnet.range_first <= address <= subnet.range_last:
+        if self._in_range(subnet, address):
             self._queued[int(address)] = expires
             heapq.heappush(self._by_expiry[subnet], (expires, int(address)))
 
@@ -325,10 +339,3 @@ class LeasePool:
             holder = self._entries.get(address)
             return holder is None or not holder.is_live(self._clock())
         return self._is_free(subnet, address, self._clock())
-
-
-def _addresses(subnet: Subnet) -> Iterator[IPv4Address]:
-    for number in range(int(subnet.range_first), int(subnet.range_last) + 1):
-        address = IPv4Address(number)
-        if address not in (subnet.network.network_address, subnet.network.broadcast_address, subnet.router):
-            yield address

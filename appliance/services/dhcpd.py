@@ -123,6 +123,7 @@ class DhcpService:
             offer_s=dhcp.offer_s,
             decline_s=dhcp.decline_s,
             clock=time.time,
+            own=[item.ip for link in self._links for item in link.addresses] + [link.told for link in self._links],
         )
         for link in self._links:
             if not any(pool.subnet_of(item.ip) for item in link.addresses):

@@ -1,0 +1,117 @@
+"""Group commit: nothing is acknowledged before it is on disk, and many share one write."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from appliance.errors import Unavailable
+from appliance.model import Host, Lease, Reservation
+from appliance.services.dhcp_directory import Directory
+from appliance.services.dhcp_recorder import Recorder, Seen
+from tests.fakes.dhcp import MAC, Books, Clock
+
+
+def lease(number: int) -> Lease:
+    return Lease(IPv4Address(0x0A000000 + number), f"mac:{number}", str(number), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class SlowDisk:
+    """Takes its time for each write, and remembers what came together."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.writes: list[list[Lease]] = []
+        self.removed: list[IPv4Address] = []
+        self.sightings: list[str] = []
+
+    def save(self, leases: Iterable[Lease], removed: Iterable[IPv4Address] = ()) -> None:
+        assert self.go.wait(10)
+        self.writes.append(list(leases))
+        self.removed += removed
+
+    def seen(self, mac: str, *_: Any, **__: Any) -> None:
+        self.sightings.append(mac)
+
+
+class BrokenDisk(SlowDisk):
+    """Fails the first write."""
+
+    def save(self, leases: Iterable[Lease], removed: Iterable[IPv4Address] = ()) -> None:
+        if not self.writes:
+            self.writes.append([])
+            raise Unavailable("The store is full.")
+        super().save(leases, removed)
+
+
+async def test_what_arrives_during_one_commit_shares_the_next() -> None:
+    disk = SlowDisk()
+    recorder = Recorder(disk, disk)
+    done: list[int] = []
+    recorder.commit(lease(0), [], lambda: done.append(0))
+    await asyncio.sleep(0.02)
+    for number in range(1, 50):
+        recorder.commit(lease(number), [], lambda number=number: done.append(number))  # type: ignore[misc]
+    await asyncio.sleep(0.02)
+    assert done == []
+    disk.go.set()
+    await recorder.close()
+    assert done == list(range(50))
+    assert [len(write) for write in disk.writes] == [1, 49]
+
+
+async def test_a_write_that_fails_is_said_acknowledges_nobody_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = BrokenDisk()
+    disk.go.set()
+    recorder = Recorder(disk, disk)
+    done: list[str] = []
+    recorder.commit(lease(1), [], lambda: done.append("first"))
+    await asyncio.sleep(0.1)
+    recorder.commit(lease(1), [], lambda: done.append("again"))
+    await recorder.close()
+    assert done == ["again"]
+    assert "The store took no leases (The store is full.): 1 clients get no answer and will ask again." in caplog.text
+
+
+async def test_an_address_that_is_given_up_and_lent_again_in_one_write_stays() -> None:
+    disk = SlowDisk()
+    disk.go.set()
+    recorder = Recorder(disk, disk)
+    recorder.commit(lease(1), [IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")])
+    recorder.commit(lease(2), [])
+    await recorder.close()
+    assert disk.removed == [IPv4Address("10.0.0.3")]
+    assert [item.address for item in disk.writes[0]] == [IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")]
+
+
+async def test_sightings_are_written_but_never_before_leases_that_wait() -> None:
+    disk = SlowDisk()
+    disk.go.set()
+    recorder = Recorder(disk, disk)
+    recorder.seen(Seen(MAC, "10.0.0.1", None, 7, "x64 UEFI"))
+    recorder.commit(lease(1), [], lambda: disk.sightings.append("acknowledged"))
+    await recorder.close()
+    assert disk.sightings == ["acknowledged", MAC]
+
+
+def test_the_store_is_read_again_only_when_it_changed() -> None:
+    books, clock = Books(hosts=[Host(1, "pc-01", (MAC,))]), Clock()
+    reserved: list[list[Reservation]] = []
+    directory = Directory(books, books, books, books.data_version, reserved.append, clock)
+    for _ in range(100):
+        directory.refresh()
+        clock.now += 0.1
+    assert books.reads == 1
+    assert directory.host_of(MAC, None) is not None
+    books.hosts = []
+    books.version = 2
+    clock.now += 1
+    directory.refresh()
+    assert directory.host_of(MAC, None) is None
+    assert len(reserved) == 2
