@@ -101,11 +101,16 @@ def authorise(box: Box, token: str, ip: str, server: str) -> Caller:
     return Caller(info.mac, ip, server, info.task_id)
 
 
-def task_of(box: Box, caller: Caller, *states: TaskState) -> Task:
-    """The caller's task, if it is in one of `states`. Raises `Conflict` (409) otherwise."""
+def task_id_of(caller: Caller) -> int:
+    """The number of the caller's task. Raises `Conflict` (409) for a PC without one."""
     if caller.task_id is None:
         raise Conflict("This PC has no task.")
-    task = box.store.tasks.get(caller.task_id)
+    return caller.task_id
+
+
+def task_of(box: Box, caller: Caller, *states: TaskState) -> Task:
+    """The caller's task, if it is in one of `states`. Raises `Conflict` (409) otherwise."""
+    task = box.store.tasks.get(task_id_of(caller))
     if task.state not in states:
         raise Conflict(f"Task {task.id} is {task.state}{': ' + task.error if task.error else '.'}", hint=task.remedy)
     return task
@@ -282,11 +287,11 @@ def _order(box: Box, task: Task, host: Host | None, server: str) -> api.TaskOrde
 def progress(box: Box, caller: Caller, body: bytes) -> Reply:
     """Record how far the agent is; tell it whether to go on."""
     now = api.Progress.from_json(body)
-    task = task_of(box, caller, *TaskState)
-    if task.state is TaskState.BOOTING:  # someone asked for its script in the PC's name: it never went away
-        task = box.store.tasks.move(task.id, TaskState.RUNNING, text="its agent is still there")
+    task_id = task_id_of(caller)
     amounts = max(now.done_bytes, 0), max(now.total_bytes, 0), max(now.rate_bytes_s, 0.0)
-    task = box.store.tasks.progress(task.id, now.phase, *amounts)
+    task = box.store.tasks.progress(task_id, now.phase, *amounts)
+    if task.state is TaskState.BOOTING:  # someone asked for its script in the PC's name: it never went away
+        task = box.store.tasks.move(task_id, TaskState.RUNNING, text="its agent is still there")
     staged = 0
     if task.kind is TaskKind.CAPTURE:
         staged = Taken.load(box.store, task.id).waiting_bytes
