@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from agentimage.recipe import PROJECT, BuildError, agent_files, base_digest, dig
 
 __all__ = ["BuildError", "Job", "build"]
 
-MOST_BYTES = 60_000_000  # kernel and initrd together, as issue-sized machines and networks want it
+MOST_BYTES = 60_000_000  # kernel and initrd together
 LEAST_FREE_BYTES = 3_000_000_000
 # --long=27: a window of 128 MiB, the most the kernel unpacks (lib/decompress_unzstd.c, ZSTD_WINDOWSIZE_MAX).
 COMPRESS_BASE = ("-19", "--long=27", "-T2", "-q", "-f")

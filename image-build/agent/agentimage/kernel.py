@@ -26,9 +26,7 @@ INDEXES = (
     "modules.dep",
     "modules.dep.bin",
     "modules.devname",
-    "modules.order",
     "modules.softdep",
-    "modules.symbols.bin",
     "modules.weakdep",
 )
 
@@ -107,8 +105,8 @@ def _add_dependencies(modules: Modules) -> None:
     while waiting:
         name = waiting.pop()
         soft = [_plain(word) for kind, text in _info(modules, name) if kind != "firmware" for word in text.split()]
-        needs = hard.get(name, []) + [by_name[word] for word in soft if word in by_name]
-        new = [need for need in needs if need not in modules.chosen]
+        wanted = hard.get(name, []) + [by_name[word] for word in soft if word in by_name]
+        new = [need for need in wanted if need not in modules.chosen]
         modules.chosen.update(new)
         waiting += new
 
@@ -138,11 +136,14 @@ def choose_firmware(root: Root, modules: Modules, datacentre: bool) -> dict[str,
                 continue
             modules.firmware.setdefault(wanted, set()).add(_module_name(name))
             files = fnmatch.filter(available, wanted) if "*" in wanted else [wanted] * (wanted in available)
-            if _module_name(name) in excluded:
-                modules.firmware_absent[wanted] = "data-centre"
-            elif not files:
-                modules.firmware_absent[wanted] = "in no package"
-            found.update({file: folder / file for file in files if _module_name(name) not in excluded})
+            if not files:
+                modules.firmware_absent[wanted] = "unpackaged"
+            elif _module_name(name) in excluded:
+                modules.firmware_absent.setdefault(wanted, "left-out")
+            else:
+                found.update({file: folder / file for file in files})
+    for wanted in set(found) & set(modules.firmware_absent):  # a storage driver names the same file
+        del modules.firmware_absent[wanted]
     return found
 
 
@@ -172,7 +173,7 @@ def list_modules(modules: Modules) -> str:
 
 
 def list_firmware(modules: Modules) -> str:
-    """`in|data-centre|in no package<TAB>NAME<TAB>MODULES` of every firmware that a chosen module names."""
+    """`in|left-out|unpackaged<TAB>NAME<TAB>MODULES` of every firmware that a chosen module names."""
     lines = []
     for name, users in sorted(modules.firmware.items()):
         lines.append(f"{modules.firmware_absent.get(name, 'in')}\t{name}\t{' '.join(sorted(users))}\n")

@@ -29,19 +29,7 @@ LINKS = {
     "usr/sbin/mkfs.ext4": "mke2fs",
 }
 # Commands of busybox that would take the place of ours, or make no sense here.
-BUSYBOX_NOT = {
-    "init",
-    "linuxrc",
-    "run-init",
-    "switch_root",
-    "dpkg",
-    "dpkg-deb",
-    "rpm",
-    "rpm2cpio",
-    "httpd",
-    "telnet",
-    "udhcpd",
-}
+BUSYBOX_NOT = {"dpkg", "dpkg-deb", "httpd", "init", "linuxrc", "rpm", "rpm2cpio", "run-init", "switch_root", "udhcpd"}
 
 
 def add_to(tree: Tree, root: Root, work: Path) -> None:
@@ -86,7 +74,7 @@ def add_python(tree: Tree, root: Root, work: Path) -> None:
     source = root.path / PYTHON
     for path in tree_of(source):
         name = path.relative_to(source)
-        kept = not any(str(part) in left_out for part in (name, *name.parents))
+        kept = not left_out & {str(name), *map(str, name.parents)}
         if kept and path.suffix in {".py", ".so", ".pem"}:
             (stage / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, stage / name)
@@ -96,9 +84,6 @@ def add_python(tree: Tree, root: Root, work: Path) -> None:
     for path in tree_of(stage):
         if path.suffix != ".py":
             tree.file(f"{PYTHON}/{path.relative_to(stage)}", path, 0o644)
-    packages = "usr/lib/python3/dist-packages"
-    for name in ("blake3/__init__.py", "blake3/blake3.cpython-313-x86_64-linux-gnu.so"):
-        copy(tree, root, f"{packages}/{name}")
 
 
 def add_libraries(tree: Tree, root: Root) -> None:

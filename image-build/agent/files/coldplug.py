@@ -31,11 +31,10 @@ def present_aliases(sys_root: str) -> set[str]:
     """The modalias of every device on every bus."""
     found = set()
     for bus in _entries(f"{sys_root}/bus"):
-        for device in _entries(f"{sys_root}/bus/{bus}/devices"):
+        devices = f"{sys_root}/bus/{bus}/devices"
+        for device in _entries(devices):
             try:
-                with open(
-                    f"{sys_root}/bus/{bus}/devices/{device}/modalias", encoding="ascii", errors="replace"
-                ) as file:
+                with open(f"{devices}/{device}/modalias", encoding="ascii", errors="replace") as file:
                     found.add(file.read().strip())
             except OSError:  # has none, or went away meanwhile
                 continue

@@ -1,0 +1,1 @@
+"""What `make agent` made, looked at with foreign tools."""
