@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from appliance.store import Store
 
 _DEFAULT_WIDTH = 80
+_DEFAULT_HEIGHT = 25
 
 
 class Context:
@@ -70,7 +71,12 @@ class Context:
     @property
     def width(self) -> int | None:
         """Columns of the terminal; None when output goes to a file or a pipe and lines may be of any length."""
-        return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns if sys.stdout.isatty() else None
+        return shutil.get_terminal_size((_DEFAULT_WIDTH, _DEFAULT_HEIGHT)).columns if sys.stdout.isatty() else None
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal."""
+        return shutil.get_terminal_size((_DEFAULT_WIDTH, _DEFAULT_HEIGHT)).lines
 
     def say(self, text: str = "") -> None:
         """Print a result."""

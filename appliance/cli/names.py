@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.cli import show
 from appliance.errors import ApplianceError, NotFound
 from appliance.events import BootStage, TaskKind, TaskState
-from appliance.model import Host, ImageVersion, Task
+from appliance.model import Host, ImageVersion, NewPcOrder, Task
 
 if TYPE_CHECKING:
     from appliance.cli.context import Context
@@ -95,6 +95,12 @@ def subject(task: Task) -> str:
     if task.host_name:
         return task.host_name
     return "(next unknown PC)" if task.kind is TaskKind.CAPTURE else "-"
+
+
+def order_in_words(order: NewPcOrder) -> str:
+    """What a standing order still waits for."""
+    left = show.count(order.wanted - order.taken, "unknown PC")
+    return f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}."
 
 
 def disks_of(inventory: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import argparse
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import state_in_words, subject, task_target
+from appliance.cli.names import order_in_words, state_in_words, subject, task_target
 from appliance.cli.watch import watch
 from appliance.errors import UsageError
 from appliance.events import TaskState
@@ -43,8 +43,7 @@ def _list(context: Context, options: argparse.Namespace) -> int:
     else:
         context.say("No task is open." if options.open else "No task has been given yet.")
     for order in context.store.tasks.orders():
-        left = show.count(order.wanted - order.taken, "unknown PC")
-        context.say(f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}.")
+        context.say(order_in_words(order))
     return 0
 
 
@@ -99,11 +98,11 @@ def _show(context: Context, options: argparse.Namespace) -> int:
 
 
 def _watch(context: Context, options: argparse.Namespace) -> int:
-    numbers = options.tasks or [task.id for task in reversed(context.store.tasks.list(active_only=True))]
-    if not numbers:
+    tasks = context.store.tasks
+    if not options.tasks and not tasks.list(active_only=True) and not tasks.orders():
         context.say("No task is open.")
         return 0
-    return watch(context, numbers)
+    return watch(context, options.tasks)
 
 
 def _cancel(context: Context, options: argparse.Namespace) -> int:

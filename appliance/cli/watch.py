@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from appliance.cli import show
 from appliance.cli.context import Context
-from appliance.cli.names import state_in_words, subject, task_target
+from appliance.cli.names import order_in_words, state_in_words, subject, task_target
 from appliance.cli.progress import Board, bar
 from appliance.errors import ApplianceError, Cancelled
 from appliance.events import TaskState
@@ -28,18 +28,18 @@ EXIT_STATUS: dict[TaskState, int] = {
 }
 
 
-def watch(context: Context, task_ids: Sequence[int]) -> int:
-    """Follow tasks to their end. Returns 0 when all are done, else the status of the first that is not.
+def watch(context: Context, task_ids: Sequence[int] = ()) -> int:
+    """Follow tasks to their end; none named: all open ones, and those that standing orders still make.
 
-    Interrupting it stops the watching, not the tasks.
+    Returns 0 when all are done, else the status of the first that is not. Interrupting it stops the watching, not the
+    tasks.
     """
     board = Board(context.width or 80) if context.is_terminal else None
-    lines = _PlainLines(context)
     try:
-        tasks = _follow(context, task_ids, board, lines)
+        tasks = _follow(context, task_ids, board)
     except KeyboardInterrupt:
-        numbers = " ".join(map(str, task_ids))
-        context.note(f"\nNo longer watching; the work goes on. Watch again: diecast task watch {numbers}")
+        again = " ".join(["diecast task watch", *map(str, task_ids)])
+        context.note(f"\nNo longer watching; the work goes on. Watch again: {again}")
         raise
     if board is not None:
         board.draw([])
@@ -48,20 +48,39 @@ def watch(context: Context, task_ids: Sequence[int]) -> int:
     return next((EXIT_STATUS[task.state] for task in tasks if task.state is not TaskState.DONE), 0)
 
 
-def _follow(context: Context, task_ids: Sequence[int], board: Board | None, lines: _PlainLines) -> list[Task]:
+def _follow(context: Context, task_ids: Sequence[int], board: Board | None) -> list[Task]:
     version, drawn = -1, 0.0
+    known, lines = list(task_ids), _PlainLines(context)
     while True:
         now, seen = time.monotonic(), context.store.data_version()
         if seen != version or now - drawn > _REDRAW_S:
             version, drawn = seen, now
-            tasks = [context.store.tasks.get(task_id) for task_id in task_ids]
-            if all(task.state.is_final for task in tasks):
+            waiting = [] if task_ids else _take_in(context, known)
+            tasks = [context.store.tasks.get(task_id) for task_id in known]
+            if not waiting and all(task.state.is_final for task in tasks):
                 return tasks
             if board is not None:
-                board.draw([bar_line(task) for task in tasks])
+                board.draw(_fitting([*(bar_line(task) for task in _by_urgency(tasks)), *waiting], context.height))
             else:
-                lines.show(tasks)
+                lines.show(tasks, waiting)
         time.sleep(_POLL_S)
+
+
+def _take_in(context: Context, known: list[int]) -> list[str]:
+    """Add open tasks to `known`; return what is still to come, in words."""
+    known += [task.id for task in reversed(context.store.tasks.list(active_only=True)) if task.id not in known]
+    return [order_in_words(order) for order in context.store.tasks.orders()]
+
+
+def _by_urgency(tasks: list[Task]) -> list[Task]:
+    """Those at work before those that wait, those that have ended last."""
+    return sorted(tasks, key=lambda task: (task.state.is_final, not task.state.is_active, task.id))
+
+
+def _fitting(lines: list[str], height: int) -> list[str]:
+    """As many lines as the terminal can draw over; the rest as a number."""
+    room = height - 2
+    return lines if len(lines) <= room else [*lines[: room - 1], f"... and {len(lines) - room + 1} more"]
 
 
 def bar_line(task: Task) -> str:
@@ -109,8 +128,13 @@ class _PlainLines:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._last: dict[int, tuple[str, str, int]] = {}
+        self._said: set[str] = set()
 
-    def show(self, tasks: Sequence[Task]) -> None:
+    def show(self, tasks: Sequence[Task], waiting: Sequence[str]) -> None:
+        for line in waiting:
+            if line not in self._said:
+                self._said.add(line)
+                self._context.say(line)
         for task in tasks:
             percent = 100 * task.done_bytes // task.total_bytes if task.total_bytes else 0
             key = (str(task.state), task.phase, percent // _STEP_PERCENT)

@@ -280,6 +280,42 @@ def test_a_deploy_that_did_not_succeed_ends_with_its_status(
     assert diecast("task", "watch").out == "No task is open.\n"
 
 
+@pytest.mark.usefixtures("win11")
+def test_watching_everything_takes_in_what_standing_orders_make(
+    diecast: Diecast,
+    monkeypatch: pytest.MonkeyPatch,
+    in_the_background: Callable[[Callable[[Store], None]], threading.Thread],
+) -> None:
+    monkeypatch.setattr(watching, "_POLL_S", 0.01)
+    diecast("deploy", "win11", "--new", "2", "--names", "LAB1-{nn}")
+
+    def story(store: Store) -> None:
+        for mac in (MAC1, MAC2):
+            time.sleep(0.2)
+            adopted = store.tasks.adopt([mac])
+            assert adopted is not None
+            time.sleep(0.2)
+            task = adopted[1]
+            store.tasks.checked_in(task.id, "10.20.5.2", mac)
+            store.tasks.move(task.id, TaskState.VERIFYING)
+            store.tasks.move(task.id, TaskState.DONE)
+
+    thread = in_the_background(story)
+    said = diecast("task", "watch")
+    thread.join()
+    assert said.status == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "Order 1: win11 onto the next 2 unknown PCs as LAB1-{nn}."
+    assert lines[-2].startswith("Task 2, deploy of LAB1-01, is done in 0:0")
+    assert lines[-1].startswith("Task 3, deploy of LAB1-02, is done in 0:0")
+
+
+def test_more_tasks_than_lines_are_drawn_as_a_number() -> None:
+    lines = [str(number) for number in range(40)]
+    assert watching._fitting(lines, 25) == [*lines[:22], "... and 18 more"]
+    assert watching._fitting(lines[:23], 25) == lines[:23]
+
+
 @pytest.mark.usefixtures("two_pcs")
 def test_interrupting_a_watch_leaves_the_task_alone(
     diecast: Diecast, store: Store, monkeypatch: pytest.MonkeyPatch
