@@ -90,7 +90,7 @@ def all_held(job: MainJob, *, windows: bool = False) -> bool:
     return True
 
 
-def table(job: MainJob) -> str:
+def table(job: MainJob, *, windows: bool = False) -> str:
     """The result for a terminal."""
     report = job.report
     image = report.image
@@ -103,7 +103,7 @@ def table(job: MainJob) -> str:
     ]
     lines += [
         f"{t.name:12} {t.firmware:9} {'on' if t.secure_boot else 'off':12} {yes[t.deployed]:9} "
-        f"{yes[t.content_equal]:14} {yes[t.booted]:8} {t.seconds:7.0f}"
+        f"{yes[t.content_equal]:14} {'-' if windows else yes[t.booted]:8} {t.seconds:7.0f}"
         for t in report.targets
     ]
     return "\n".join([*lines, f"Whole run: {report.seconds:.0f} s"])
@@ -125,7 +125,7 @@ def main() -> int:
         return 1
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(job.report.to_dict(), indent=2) + "\n")
-    print(table(job))
+    print(table(job, windows=options.windows))
     print(f"Report: {options.report}")
     held = all_held(job, windows=options.windows)
     if not held:
