@@ -204,8 +204,10 @@ class ChunkStore:
         id = version_id(manifest)
         final, temporary = self.versions / id, self.versions / f".{id}.new"
         with full_disk_in_words(self.root, len(manifest) + sum(map(len, indexes.values()))), locked(self._lock):
-            self._check_present(parsed, indexes)
-            self._sync_chunk_folders()
+            # Chunks found present may have been renamed by a process that died before it flushed their folder.
+            folders = {self.path(id).parent for id in self._check_present(parsed, indexes)}
+            with ThreadPoolExecutor(_FLUSHERS) as pool:
+                list(pool.map(sync_folder, folders))
             if final.exists():
                 os.utime(final)  # young again, so that a collection leaves it until its row is written
                 return id
@@ -310,21 +312,19 @@ class ChunkStore:
             list(pool.map(lambda place: _write_chunk(place[0], place[1], writer), places))
             list(pool.map(sync_folder, {path.parent for path, _ in places}))
 
-    def _check_present(self, manifest: Manifest, files: dict[str, bytes]) -> None:
-        lacking: set[bytes] = set()
+    def _check_present(self, manifest: Manifest, files: dict[str, bytes]) -> set[bytes]:
+        """Every chunk id of a version that is to be. Raises `MissingChunks`."""
+        ids: set[bytes] = set()
         for region in manifest.regions:
-            lacking.update(id for id in set(Index.parse(files[region.index.name]).ids()) if not self.has(id))
+            ids.update(Index.parse(files[region.index.name]).ids())
+        lacking = {id for id in ids if not self.has(id)}
         if lacking:
             raise MissingChunks(
                 f"{len(lacking)} chunks of the new version are not in the store, {short(min(lacking))} among them.",
                 hint="Capture again; what is there already is not sent twice.",
                 ids=tuple(sorted(lacking)[:1000]),
             )
-
-    def _sync_chunk_folders(self) -> None:
-        """Chunks found present may have been renamed by a process that died before it flushed the folder."""
-        with ThreadPoolExecutor(_FLUSHERS) as pool:
-            list(pool.map(sync_folder, [self.chunks / f"{first:02x}" for first in range(256)]))
+        return ids
 
     def _stored_size(self, id: bytes) -> int:
         try:

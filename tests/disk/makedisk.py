@@ -192,7 +192,12 @@ def files_of_ext(image: Path, work: Path) -> dict[str, str]:
     folder = work / f"dump-{image.name}-{os.urandom(4).hex()}"
     folder.mkdir()
     run("debugfs", "-R", f"rdump / {folder}", image)
-    return _walk(folder, lambda path: run("debugfs", "-R", f"stat /{path}", image))
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+    script = work / "debugfs.commands"
+    script.write_text("".join(f"stat /{name}\n" for name in names))
+    blocks = run("debugfs", "-f", script, image).split("debugfs: stat /")[1:]
+    about = dict(zip(names, blocks, strict=True))
+    return _walk(folder, lambda name: about[name])
 
 
 def files_of_fat(image: Path, work: Path) -> dict[str, str]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engine.capture import CaptureResult
 from appliance.engine.chunkstore import ChunkStore
 from tests.disk import makedisk
+from tests.engine.kit import captured
 
 
 @pytest.fixture
@@ -20,6 +22,15 @@ def store(tmp_path: Path) -> ChunkStore:
 def gpt_disk(tmp_path_factory: pytest.TempPathFactory) -> makedisk.Made:
     """See `makedisk.gpt_disk`; not to be written to."""
     return makedisk.gpt_disk(tmp_path_factory.mktemp("gpt"))
+
+
+@pytest.fixture(scope="session")
+def gpt_version(
+    gpt_disk: makedisk.Made, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ChunkStore, str, CaptureResult]:
+    """`gpt_disk` captured into a store of its own; not to be written to."""
+    shared = ChunkStore(tmp_path_factory.mktemp("shared"))
+    return shared, *captured(shared, gpt_disk.path)
 
 
 @pytest.fixture(scope="session")

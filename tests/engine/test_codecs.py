@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -195,7 +196,5 @@ def test_a_frame_with_a_tail_without_checksum_or_too_long_is_refused() -> None:
 def test_a_flipped_bit_in_a_frame_never_gives_other_content(plain: bytes, data: st.DataObject) -> None:
     frame = bytearray(compress(plain))
     frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
+    with contextlib.suppress(ChunkInvalid):
         assert open_frame(bytes(frame), chunk_id(plain)) == plain
-    except ChunkInvalid:
-        pass

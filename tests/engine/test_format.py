@@ -10,11 +10,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from appliance.engine.capture import CaptureResult
 from appliance.engine.chunk import chunk_id
 from appliance.engine.chunkstore import ChunkStore
 from appliance.engine.index import Index, Window
 from tests.disk.makedisk import Made, noise
-from tests.engine.kit import captured, restored
+from tests.engine.kit import restored
 
 DOCUMENT = Path(__file__).parents[2] / "docs/image-format.md"
 
@@ -85,10 +86,10 @@ class DocumentReader:
 
 
 def test_a_reader_written_from_the_document_restores_the_same_disk(
-    gpt_disk: Made, store: ChunkStore, tmp_path: Path
+    gpt_disk: Made, gpt_version: tuple[ChunkStore, str, CaptureResult], tmp_path: Path
 ) -> None:
-    version, _ = captured(store, gpt_disk.path)
-    dirt = noise(gpt_disk.path.stat().st_size, 70)
+    store, version, _ = gpt_version
+    dirt = noise(1 << 20, 70) * (gpt_disk.path.stat().st_size >> 20)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.write_bytes(dirt)
     theirs.write_bytes(dirt)

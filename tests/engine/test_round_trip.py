@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from appliance.engine.capture import CaptureResult
 from appliance.engine.chunkstore import ChunkStore
 from appliance.engine.manifest import Manifest
 from appliance.errors import Conflict, NoSpace
 from tests.disk.makedisk import MIB, Made, blank, cut_out, digest, files_of_ext, files_of_fat, noise, run, swap
 from tests.engine.kit import captured, restored
 
+Version = tuple[ChunkStore, str, CaptureResult]
+
 
 def dirty_target(path: Path, size: int) -> Path:
-    path.write_bytes(noise(size, 99))
+    block = noise(1 << 20, 99)
+    path.write_bytes((block * (size // len(block) + 1))[:size])
     return path
 
 
@@ -37,13 +41,11 @@ def check_ntfs(image: Path, name: str) -> bytes:
 
 
 def test_a_gpt_disk_comes_back_on_a_larger_disk_as_foreign_tools_see_it(
-    gpt_disk: Made, store: ChunkStore, tmp_path: Path
+    gpt_disk: Made, gpt_version: Version, tmp_path: Path
 ) -> None:
-    before = digest(gpt_disk.path)
-    version, result = captured(store, gpt_disk.path)
+    store, version, result = gpt_version
     target = Made(dirty_target(tmp_path / "target", 201 * MIB), gpt_disk.parts)
     report = restored(store, version, target.path)
-    assert digest(gpt_disk.path) == before
     assert report.written_bytes == result.used_bytes
     assert "No problems found" in run("sgdisk", "-v", target.path)
     assert _partitions(target.path) == _partitions(gpt_disk.path)
@@ -53,9 +55,9 @@ def test_a_gpt_disk_comes_back_on_a_larger_disk_as_foreign_tools_see_it(
 
 
 def test_a_gpt_disk_comes_back_byte_for_byte_on_an_equal_disk(
-    gpt_disk: Made, store: ChunkStore, tmp_path: Path
+    gpt_disk: Made, gpt_version: Version, tmp_path: Path
 ) -> None:
-    version, _ = captured(store, gpt_disk.path)
+    store, version, _ = gpt_version
     size = gpt_disk.path.stat().st_size
     target = dirty_target(tmp_path / "target", size)
     restored(store, version, target)
@@ -64,9 +66,9 @@ def test_a_gpt_disk_comes_back_byte_for_byte_on_an_equal_disk(
 
 
 def test_a_gpt_disk_fits_a_smaller_disk_whose_end_is_behind_its_partitions(
-    gpt_disk: Made, store: ChunkStore, tmp_path: Path
+    gpt_disk: Made, gpt_version: Version, tmp_path: Path
 ) -> None:
-    version, result = captured(store, gpt_disk.path)
+    store, version, result = gpt_version
     smallest = Manifest.parse(result.manifest).minimum_disk_bytes
     target = dirty_target(tmp_path / "target", smallest)
     restored(store, version, target)
@@ -104,8 +106,8 @@ def test_an_mbr_disk_with_logical_partitions_comes_back(mbr_disk: Made, store: C
     assert check_ntfs(target.extract("p2", tmp_path / "p2"), "x") == noise(MIB, 42)
 
 
-def test_unused_blocks_of_the_target_are_not_written(gpt_disk: Made, store: ChunkStore, tmp_path: Path) -> None:
-    version, _ = captured(store, gpt_disk.path)
+def test_unused_blocks_of_the_target_are_not_written(gpt_disk: Made, gpt_version: Version, tmp_path: Path) -> None:
+    store, version, _ = gpt_version
     target = dirty_target(tmp_path / "target", 160 * MIB)
     dirt = cut_out(target, gpt_disk.parts["p5"], tmp_path / "dirt").read_bytes()
     restored(store, version, target)
@@ -176,6 +178,7 @@ def test_a_block_device_is_captured_read_only_and_restored(gpt_disk: Made, store
             os.pwrite(handle, b"no", 0)
         os.close(handle)
     finally:
+        run("blockdev", "--setrw", loop)  # it would stick to the device's number
         run("losetup", "-d", loop)
     assert digest(gpt_disk.path) == before
     target = dirty_target(tmp_path / "target", 180 * MIB)
@@ -188,15 +191,15 @@ def test_a_block_device_is_captured_read_only_and_restored(gpt_disk: Made, store
     _same_file_systems(gpt_disk, Made(target, gpt_disk.parts), tmp_path)
 
 
-def test_a_second_capture_of_the_same_disk_is_the_same_version(gpt_disk: Made, store: ChunkStore) -> None:
-    first, _ = captured(store, gpt_disk.path)
+def test_a_second_capture_of_the_same_disk_is_the_same_version(gpt_disk: Made, gpt_version: Version) -> None:
+    store, first, _ = gpt_version
     second, result = captured(store, gpt_disk.path)
     assert first == second
     assert result.put_chunks == 0
 
 
-def test_the_manifest_names_the_system_and_the_file_systems(gpt_disk: Made, store: ChunkStore) -> None:
-    _, result = captured(store, gpt_disk.path)
+def test_the_manifest_names_the_system_and_the_file_systems(gpt_version: Version) -> None:
+    _, _, result = gpt_version
     shape = Manifest.parse(result.manifest)
     kinds = {region.name: region.filesystem.kind for region in shape.regions}
     expected = {"gap1": "raw", "p1": "raw", "p2": "fat16", "p3": "ext4", "p4": "ntfs", "p5": "swap", "p6": "raw"}
