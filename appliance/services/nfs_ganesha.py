@@ -200,8 +200,9 @@ class GaneshaServer:
     def _open_leftover(self) -> int:
         """A pidfd of the ganesha in our pid file if that is ours, else -1.
 
-        A process id may have been given to another program since: program, configuration and network namespace must
-        be ours. They are looked at after the pidfd was opened, so that it cannot come to mean another process.
+        A process id may have been given to another program since: its name and the configuration it was started with,
+        in a folder that only we write, must be ours. They are looked at after the pidfd was opened, so that it cannot
+        come to mean another process. (/proc/PID/exe would need CAP_SYS_PTRACE: ganesha changes its file-system uid.)
         """
         pid = self.pid
         try:
@@ -216,12 +217,11 @@ class GaneshaServer:
     def _is_ours(self, pid: int) -> bool:
         proc = Path("/proc") / str(pid)
         try:
-            program = os.path.basename(os.readlink(proc / "exe")).removesuffix(" (deleted)")
+            name = (proc / "comm").read_text(errors="replace").strip()
             words = (proc / "cmdline").read_bytes().split(b"\0")
-            same_network = os.readlink(proc / "ns/net") == os.readlink("/proc/self/ns/net")
         except OSError:
             return False
-        return program == BINARY and os.fsencode(self.config) in words and same_network
+        return name == BINARY and os.fsencode(self.config) in words
 
     def _reload(self) -> None:
         """Make it read its exports again, and wait until it says that it has."""

@@ -34,11 +34,20 @@ UID = 64711
 LIMIT_MB = 2
 CHUNK = "ab" * 32
 
+UNIT = Path(__file__).parents[2] / "systemd" / "diecast-nfs.service"
+
 _numbers = itertools.count()
 
 
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def as_in_its_unit() -> list[str]:
+    """The prefix of a command that leaves root the capabilities of the unit and no others."""
+    line = next(line for line in UNIT.read_text().splitlines() if line.startswith("CapabilityBoundingSet="))
+    names = [name.removeprefix("CAP_").lower() for name in line.partition("=")[2].split()]
+    return ["setpriv", "--no-new-privs", f"--bounding-set=-all,+{',+'.join(names)}", "--"]
 
 
 def runs(pid: int) -> bool:
@@ -98,7 +107,8 @@ class NfsBox:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = self.lab.within("box", sys.executable, "-m", "tests.services.run_service", str(self.config), "nfs")
+        service = [sys.executable, "-m", "tests.services.run_service", str(self.config), "nfs"]
+        command = self.lab.within("box", *as_in_its_unit(), *service)
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.wait_for(lambda: "nfs is ready" in self.log(), 40)
