@@ -42,6 +42,7 @@ class NfsChunks:
                         hint=f"On the box run: diecast image verify {self._image_name}",
                     ) from None
             except OSError as error:  # ESTALE and EIO after a restart of the server, ETIMEDOUT
+                self._stop.check()
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise Unavailable(

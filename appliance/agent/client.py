@@ -155,6 +155,8 @@ class Box:
                     continue
                 why, wait = f"is not ready ({answer.status})", answer.retry_after_s or pause
             left = deadline - time.monotonic()
+            if patient:
+                self._stop.check()
             if not patient or left <= 0:
                 raise self._away(why, patient)
             if pause > self._limits.retry_first_s:  # once is nothing: an idle connection that the box had closed

@@ -32,6 +32,7 @@ class Display:
         self._pending: deque[str] = deque(maxlen=MAX_LIST)
         self._last: tuple[str, int] = ("", -1)
         self._why = ""  # we wait
+        self._is_over = False  # a thread that was left behind has nothing more to say
         self._closed = threading.Event()
         self._painter = threading.Thread(target=self._paint_again, name="screen", daemon=True)
 
@@ -74,13 +75,15 @@ class Display:
 
     def doing(self, state: str) -> None:
         """What is being done now; clears why we waited."""
-        if self._view.state != state:
+        if self._view.state != state and not self._is_over:
             self._why = ""
             self.say(state, state=state, waiting="")
 
     def waiting(self, why: str, left_s: float = 0.0) -> None:
         """Why nothing moves, and for how long at most; empty when it moves again. Each reason is said once."""
         with self._lock:
+            if self._is_over:
+                return
             known, self._why = self._why == why, why
         shown = f"{why}; waiting {page.span(left_s)} more at most" if why and left_s else why
         if known:
@@ -92,6 +95,8 @@ class Display:
     def progress(self, kind: str, meter: Meter) -> None:
         """How far the task is. A serial line for each new percent or phase."""
         with self._lock:
+            if self._is_over:
+                return
             self._view = replace(self._view, meter=meter, state=meter.phase or self._view.state)
             now = (meter.phase, meter.percent)
             if now == self._last:
@@ -106,10 +111,12 @@ class Display:
 
     def failed(self, error: str, remedy: str) -> None:
         """The one sentence why it failed and the one that says what to do."""
+        self._is_over = True
         self.say(f"failed: {error} {remedy}".rstrip(), error=error, remedy=remedy, question="", waiting="")
 
     def done(self, how: str, text: str) -> None:
         """The end of all that went well."""
+        self._is_over = True
         self.say(how, good=text, question="", waiting="")
 
     def take_pending(self) -> list[str]:

@@ -80,6 +80,7 @@ class StagingSink:
             try:
                 self._write(name, frame)
             except OSError as error:
+                self._stop.check()
                 full = error.errno in _FULL
                 left = begun + (self._limits.room_s if full else self._limits.chunk_s) - time.monotonic()
                 if left <= 0:

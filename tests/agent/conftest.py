@@ -19,21 +19,22 @@ from appliance.wire.agentapi import CheckIn
 from tests.fakes.agent_box import FixedBox
 
 MAC = "52:54:00:aa:01:02"
+# Short where a test waits for the end of patience, ample where it waits for success on a busy machine.
 QUICK = Limits(
     nic_s=0.5,
     link_s=0.5,
     dhcp_s=10,
-    call_s=5,
-    away_s=3,
+    call_s=20,
+    away_s=30,
     retry_first_s=0.02,
     retry_most_s=0.1,
     report_every_s=0.05,
     chunk_s=0.5,
-    room_s=1,
+    room_s=30,
     mount_s=1,
     stall_s=20,
     grace_s=1,
-    verdict_s=5,
+    verdict_s=60,
     question_s=3,
     notice_s=0,
 )

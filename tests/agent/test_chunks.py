@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,13 +87,12 @@ def test_a_symbolic_link_is_not_followed(source: NfsChunks, tmp_path: Path) -> N
         source.fetch(ID)
 
 
-def test_waiting_ends_with_a_cancel(
-    source: NfsChunks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Stop
-) -> None:
+def test_waiting_ends_with_a_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: Stop, waits: Waits) -> None:
+    source = NfsChunks(tmp_path, "win11-lab", stop, replace(QUICK, chunk_s=60), waits)
     write(tmp_path, {NAME: b"frame"})
     monkeypatch.setattr(os, "open", failing(errno.EIO, 1000, os.open))
     threading.Timer(0.1, lambda: stop.request(Cancelled("The operator cancelled the task."))).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
         source.fetch(ID)
-    assert time.monotonic() - began < 0.45
+    assert time.monotonic() - began < 10

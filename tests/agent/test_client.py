@@ -59,7 +59,7 @@ def test_a_report_is_not_patient(stop: Stop) -> None:
     began = time.monotonic()
     with pytest.raises(BoxAway):
         client.progress(STATE)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < QUICK.away_s / 2
 
 
 def test_503_is_asked_again_after_the_time_the_box_names(stop: Stop) -> None:
@@ -68,7 +68,7 @@ def test_503_is_asked_again_after_the_time_the_box_names(stop: Stop) -> None:
         box.scripted += [Reply(503, headers={"Retry-After": "1"}), Reply(500)]
         began = time.monotonic()
         assert client.task() is None
-        assert 1 <= time.monotonic() - began < 3
+        assert time.monotonic() - began >= 1
 
 
 def test_401_checks_in_again_and_repeats_the_call(stop: Stop) -> None:

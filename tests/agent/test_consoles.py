@@ -106,6 +106,14 @@ def test_a_reason_to_wait_is_said_once_and_its_end_once(heard: Heard, display: D
     assert heard.lines == ["diecast: waiting: The box does not answer", "diecast: going on"]
 
 
+def test_a_thread_that_was_left_behind_says_nothing_after_the_end(heard: Heard, display: Display) -> None:
+    display.failed("The disk is too small.", "Use a larger one.")
+    display.waiting("Chunks cannot be written", 5)
+    display.progress("capture", Meter("capturing", 1, 2, 3.0))
+    display.doing("sending the indexes")
+    assert heard.lines == ["diecast: failed: The disk is too small. Use a larger one."]
+
+
 def test_escape_sequences_from_outside_do_not_reach_a_console(heard: Heard, display: Display) -> None:
     display.say("image \x1b[2J\x07\r\ndiecast: done, powering off", task="\x1b]0;x\x07")
     assert "\x1b[2J" not in heard.serial.read_text() + heard.page
