@@ -148,18 +148,25 @@ def check_in(box: Box, who: api.CheckIn, ip: str) -> api.CheckInAnswer:
 
 
 def _known(box: Box, who: api.CheckIn, host: Host, task: Task | None, mac: str, ip: str) -> api.CheckInAnswer:
-    wants_task = who.purpose not in (Purpose.REGISTER, Purpose.INVENTORY)
+    wants_task = who.purpose != Purpose.INVENTORY
     if wants_task and task is not None and task.state in _STARTABLE:
         task, token = box.store.tasks.checked_in(task.id, ip, mac)
         log.info("%s (%s) checked in for task %s, time %s", host.name, ip, task.id, task.attempts)
         message = f"{task.kind} {task.image_name}"
         return api.CheckInAnswer(token, host.name, has_task=True, sealed=host.sealed, message=message)
     verifying = task is not None and task.state is TaskState.VERIFYING
-    message = f"This PC is known as {host.name}."
-    if wants_task:
-        message = "The box is still checking this PC's last task." if verifying else f"{host.name} has no task."
     token = box.store.tasks.session_token(mac, ip)
+    message = _without_task(host, verifying=verifying)
     return api.CheckInAnswer(token, host.name, has_task=wants_task and verifying, sealed=host.sealed, message=message)
+
+
+def _without_task(host: Host, *, verifying: bool) -> str:
+    """What a known PC's screen says when there is nothing to start."""
+    if verifying:
+        return f"The box is still checking the last task of {host.name}."
+    if host.sealed:
+        return f"{host.name} is SEALED and has no task: its disk must not start before it is captured."
+    return f"This PC is {host.name}. It has no task."
 
 
 def _newcomer(box: Box, who: api.CheckIn, macs: list[str], uuid: UUID | None) -> tuple[Host | None, Task | None, str]:
@@ -268,13 +275,14 @@ def order(box: Box, caller: Caller, body: bytes) -> Reply:
 def _order(box: Box, task: Task, host: Host | None, server: str) -> api.TaskOrder:
     nfs, tasks = box.settings.nfs, box.settings.tasks
     captures = task.kind is TaskKind.CAPTURE
+    root = box.store.settings.get("nfs.root")  # what the NFS back end has before every path
     return api.TaskOrder(
         task_id=task.id,
         kind=task.kind,
         image_name=task.image_name,
         host_name=task.host_name,
-        chunks=api.NfsExport(server, "/chunks", nfs.port),
-        staging=api.NfsExport(server, f"/staging/{task.id}", nfs.port) if captures else None,
+        chunks=api.NfsExport(server, f"{root}/chunks", nfs.port),
+        staging=api.NfsExport(server, f"{root}/staging/{task.id}", nfs.port) if captures else None,
         version_id="" if captures else task.version_id,
         disk=host.disk if host else "",
         after=task.after,

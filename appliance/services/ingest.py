@@ -16,6 +16,7 @@ Every step can be done again. Nothing here touches a version that has a row.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -115,7 +116,8 @@ class Ingest:
 
     def clear(self, task_id: int) -> None:
         """Remove what a finished capture left: staging folder, uploads, pins. Nothing of a committed version."""
-        self.chunks.drop_staging(task_id)
+        with suppress(FileNotFoundError):  # the NFS service may remove it at the same moment
+            self.chunks.drop_staging(task_id)
         self.uploads.drop(task_id)
         self.chunks.unpin(task_id)
         Taken.forget(self.store, task_id)

@@ -79,6 +79,7 @@ async def test_a_sealed_host_without_a_task_is_told_so(site: Site, pc: CallingPc
     site.host(sealed=True)
     answer = await pc.check_in()
     assert (answer.has_task, answer.sealed) == (False, True)
+    assert "SEALED" in answer.message
 
 
 async def test_an_unknown_pc_gets_a_session_and_a_name_to_choose(pc: CallingPc) -> None:
@@ -298,6 +299,25 @@ async def test_the_task_is_handed_out_when_its_export_is_there_for_this_address(
     assert (order.task_id, order.kind, order.disk, order.after) == (task.id, "capture", "/dev/sda", "poweroff")
     assert order.chunks == api.NfsExport("127.0.0.1", "/chunks", 2049)
     assert order.staging == api.NfsExport("127.0.0.1", f"/staging/{task.id}", 2049)
+
+
+async def test_the_exports_stand_below_the_root_of_the_nfs_server(site: Site, pc: CallingPc) -> None:
+    task = site.store.tasks.capture(site.host(), "win11")
+    site.store.settings.set("nfs.root", "/srv/diecast")
+    site.export(task.id)
+    await pc.check_in()
+    order = api.TaskOrder.from_json((await pc.agent("GET", "/task")).body)
+    assert order.chunks.path == "/srv/diecast/chunks"
+    assert order.staging is not None
+    assert order.staging.path == f"/srv/diecast/staging/{task.id}"
+
+
+async def test_a_pc_that_was_just_registered_gets_a_task_that_waits_for_it(site: Site, pc: CallingPc) -> None:
+    await pc.check_in(purpose="register")
+    await pc.agent("POST", "/register", api.Register("Reception"))
+    assert not (await pc.check_in(purpose="register")).has_task
+    site.store.tasks.capture(site.store.hosts.get("Reception"), "win11")
+    assert (await pc.check_in(purpose="register")).has_task
 
 
 async def test_a_host_without_a_task_is_handed_none(site: Site, pc: CallingPc) -> None:
