@@ -77,7 +77,7 @@ def ours(wires: Wires, folder: Path) -> list[str]:
     """The command of our server with an empty store."""
     config = folder / "diecast.toml"
     config.write_text(_SETTINGS.format(state=folder / "state", interface=BOX, first=FIRST, last=LAST))
-    return [sys.executable, "-m", "tests.bench.one_service", str(config), "dhcp"]
+    return [sys.executable, "-m", "appliance", "--config", str(config), "serve", "dhcp"]
 
 
 def dnsmasq(wires: Wires, folder: Path) -> list[str]:

@@ -88,7 +88,7 @@ class DhcpBox:
             time.sleep(0.05)
 
     def spawn(self) -> None:
-        command = [*self._wires.box, sys.executable, "-m", "tests.bench.one_service", str(self._config), "dhcp"]
+        command = [*self._wires.box, sys.executable, "-m", "appliance", "--config", str(self._config), "serve", "dhcp"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
 
@@ -157,6 +157,7 @@ class Dnsmasq:
         ]
         self._log = folder / "dnsmasq.log"
         with self._log.open("wb") as log:
+            command.append(f"--log-facility={self._log}")
             self._process = subprocess.Popen([*command, *words], stdout=log, stderr=log)
         deadline = time.monotonic() + 10
         while "started" not in self._log.read_text():

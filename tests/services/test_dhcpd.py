@@ -139,7 +139,8 @@ def test_malformed_datagrams_are_named_and_the_service_goes_on(wires: Wires, tmp
         b"\xff" * 1400,
     ]
     with DhcpBox(wires, tmp_path) as box:
-        program = "import socket,sys\ns=socket.socket(2,2)\nfor d in sys.argv[1:]: s.sendto(bytes.fromhex(d),('10.77.0.1',67))"
+        program = "import socket, sys\ns = socket.socket(2, 2)\nfor data in sys.argv[1:]:\n"
+        program += "    s.sendto(bytes.fromhex(data), ('10.77.0.1', 67))"
         sh(*station, sys.executable, "-c", program, *(data.hex() for data in bad))
         box.waits_for("A malformed DHCP message from 10.77.0.9 on box0 is ignored")
         assert "event=bound" in udhcpc(station, tmp_path)
