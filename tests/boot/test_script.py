@@ -60,6 +60,14 @@ def test_a_sealed_pc_is_told_why_and_powers_off(text: str) -> None:
     assert re.search(r"^(poweroff|halt)\b", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", sorted(IPXE))
+def test_ctrl_c_never_ends_a_script_and_lets_the_firmware_start_the_disk(name: str) -> None:
+    """A command that fails or is interrupted ends an iPXE script, unless `||` says what comes instead."""
+    may_be_interrupted = re.compile(r"^(sleep|prompt|choose|kernel|initrd|boot|reboot|poweroff|sanboot)\b")
+    for line in IPXE[name].splitlines():
+        assert not may_be_interrupted.match(line) or "||" in line, line
+
+
 def test_the_same_answer_offers_the_same_entries_in_both_languages() -> None:
     for name in ("menu", "menu-capture-waits"):
         ipxe = re.findall(r"^item (\S+) (.*)$", SCRIPTS[f"{name}.ipxe"], re.MULTILINE)
