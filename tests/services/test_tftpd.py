@@ -22,7 +22,6 @@ from appliance.config import Network, Paths, Settings, Tftp
 from appliance.errors import ConfigError, Unavailable
 from appliance.events import BootStage
 from appliance.services import tftpd
-from appliance.services.neighbours import parse_arp
 from appliance.services.tftp_files import Library, plain_name
 from appliance.services.tftp_session import MalformedRequest, Request, grant
 from appliance.services.tftpd import LoaderServer
@@ -513,14 +512,3 @@ def test_an_interface_that_is_not_there_is_named(boot: Path) -> None:
     server = LoaderServer(Tftp(port=0), Library(boot, {}), ["nic7"], lambda fetched: None)
     with pytest.raises(Unavailable, match="interface nic7"):
         server.open()
-
-
-def test_a_neighbour_table_is_read() -> None:
-    text = (
-        "IP address       HW type     Flags       HW address            Mask     Device\n"
-        "10.20.5.7        0x1         0x2         52:54:00:AA:01:02     *        eth0\n"
-        "10.20.5.8        0x1         0x0         00:00:00:00:00:00     *        eth0\n"
-        "10.20.5.9        0x1         0x6         52:54:00:aa:01:03     *        eth0\n"
-    )
-    assert parse_arp(text) == {"10.20.5.7": "52:54:00:aa:01:02", "10.20.5.9": "52:54:00:aa:01:03"}
-    assert parse_arp("") == {}
