@@ -18,12 +18,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import peewee
 
 from appliance.errors import ApplianceError, NoSpace, Unavailable
 from appliance.store import migrations
+from appliance.store.statements import execute, in_transaction, transaction
 
 BUSY_TIMEOUT_S = 15  # longer than any transaction of ours; a writer that was killed lets go at once
 
@@ -96,12 +96,12 @@ class Database:
         with self._own_errors():
             sql = self._ready()
             if durable:
-                with sql.transaction("IMMEDIATE"):
+                with transaction(sql, "IMMEDIATE"):
                     yield sql
                 return
             execute(sql, "PRAGMA synchronous = NORMAL")
             try:
-                with sql.transaction("IMMEDIATE"):
+                with transaction(sql, "IMMEDIATE"):
                     yield sql
             finally:
                 execute(sql, "PRAGMA synchronous = FULL")
@@ -111,7 +111,7 @@ class Database:
         """One snapshot for several queries."""
         with self._own_errors():
             sql = self._ready()
-            with sql.transaction("DEFERRED"):
+            with transaction(sql, "DEFERRED"):
                 yield sql
 
     def data_version(self) -> int:
@@ -135,7 +135,7 @@ class Database:
     def _ready(self) -> peewee.SqliteDatabase:
         if self._closed:
             raise Unavailable(f"The store {self.path} is closed.")
-        if self._sql.in_transaction():
+        if in_transaction(self._sql):
             raise RuntimeError("a verb of the store was called inside another verb's transaction")
         return self._sql
 
@@ -165,12 +165,6 @@ class Database:
             raise  # every verb checks first: a bug
         except (peewee.DatabaseError, peewee.InterfaceError, sqlite3.Error) as error:
             raise _explain(error, self.path) from error
-
-
-def execute(sql: peewee.SqliteDatabase, text: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-    """Run one statement."""
-    cursor: sqlite3.Cursor = sql.execute_sql(text, parameters)  # type: ignore[no-untyped-call]
-    return cursor
 
 
 # What SQLite says (its text is stable) -> our error, sentence, remedy.

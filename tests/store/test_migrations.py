@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import ApplianceError, Unavailable
+from appliance.errors import ApplianceError, NoSpace, Unavailable
 from appliance.events import TaskState
-from appliance.store import Store, migrations
+from appliance.store import Store, database, migrations
+from appliance.store.statements import execute
 from tests.store.make_fixture import TESTDATA, dump, fill
 
 FIXTURES = sorted(TESTDATA.glob("store-schema-*.sql"))
@@ -160,3 +161,36 @@ def test_many_threads_may_open_the_same_new_store_at_once(path: Path) -> None:
     assert failures == []
     with Store.open(path) as store:
         assert len(store.settings.all("key")) == 8
+
+
+def test_a_store_held_by_another_process_for_too_long_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
+    with Store.open(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="was held by another process"):
+            store.settings.set("a", "b")
+        assert store.settings.all() == {}, "reading goes on"
+        other.execute("ROLLBACK")
+        store.settings.set("a", "b")
+
+
+def fill_up(store: Store) -> None:
+    for number in range(1000):
+        store.settings.set(f"key{number}", "x" * 4000)
+
+
+def test_a_full_disk_is_said_in_words_and_costs_nothing_that_was_there(path: Path) -> None:
+    with Store.open(path) as store:
+        fill(store)
+        with store._database.read() as sql:
+            pages = execute(sql, "PRAGMA page_count").fetchone()[0]
+        execute(store._database._sql, f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(NoSpace, match="its disk is full"):
+            fill_up(store)
+        assert len(store.hosts.list()) == 2
+        assert store.settings.get("key") == "value"
+
+
+def test_a_verb_inside_another_verb_is_a_defect(path: Path) -> None:
+    with Store.open(path) as store, store._database.write(), pytest.raises(RuntimeError, match="inside another verb"):
+        store.hosts.list()

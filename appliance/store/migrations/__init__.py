@@ -13,6 +13,7 @@ import peewee
 
 from appliance.errors import Unavailable
 from appliance.store.migrations import m0001_first
+from appliance.store.statements import execute, transaction
 
 # Position + 1 is the schema's number.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (m0001_first.STATEMENTS,)
@@ -25,17 +26,17 @@ def migrate(sql: peewee.SqliteDatabase, path: Path, steps: tuple[tuple[str, ...]
     """
     if _number(sql) == len(steps):
         return
-    with sql.transaction("IMMEDIATE"):
+    with transaction(sql, "IMMEDIATE"):
         number = _number(sql)
         _check(sql, path, number, len(steps))
         for statements in steps[number:]:
             for statement in statements:
-                sql.execute_sql(statement)  # type: ignore[no-untyped-call]
-        sql.execute_sql(f"PRAGMA user_version = {len(steps)}")  # type: ignore[no-untyped-call]
+                execute(sql, statement)
+        execute(sql, f"PRAGMA user_version = {len(steps)}")
 
 
 def _number(sql: peewee.SqliteDatabase) -> int:
-    return int(sql.execute_sql("PRAGMA user_version").fetchone()[0])  # type: ignore[no-untyped-call]
+    return int(execute(sql, "PRAGMA user_version").fetchone()[0])
 
 
 def _check(sql: peewee.SqliteDatabase, path: Path, number: int, newest: int) -> None:

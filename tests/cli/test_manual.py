@@ -1,0 +1,63 @@
+"""The operator's manual says nothing that the program does not understand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from appliance import config
+from appliance.cli.program import COMMANDS, build_parser
+
+REPOSITORY = Path(__file__).parents[2]
+MANUALS = [REPOSITORY / "docs" / "operating.md", REPOSITORY / "README.md"]
+MANUAL = MANUALS[0].read_text(encoding="utf-8")
+
+
+def command_lines() -> list[str]:
+    """Every `diecast ...` in blocks and in running text, without comments, redirections and placeholders."""
+    found = []
+    for path in MANUALS:
+        text = path.read_text(encoding="utf-8")
+        lines = re.findall(r"^diecast .*$", text, re.MULTILINE) + re.findall(r"`(diecast [^`]+)`", text)
+        found += [re.sub(r"\s+[#>].*|\[|\]|\s\.\.\.", "", line).strip() for line in lines]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_every_command_of_the_manual_is_understood(line: str) -> None:
+    words = shlex.split(line)[1:]
+    if words == ["--debug"]:
+        words = ["--debug", "doctor"]
+    assert build_parser().parse_args(words).run is not None
+
+
+def test_every_command_is_in_the_manual() -> None:
+    names = [f"diecast {command.name}" for command in COMMANDS if not command.parts]
+    names += [f"diecast {command.name} {part.name}" for command in COMMANDS for part in command.parts]
+    assert [name for name in names if name not in MANUAL] == []
+
+
+def test_every_setting_that_the_manual_names_exists() -> None:
+    named = set(re.findall(r"`(paths|network|dhcp|tftp|http|nfs|tasks|log)\.([a-z_]+)", MANUAL))
+    assert len(named) > 5
+    settings = config.Settings()
+    assert [f"{table}.{key}" for table, key in sorted(named) if not hasattr(getattr(settings, table), key)] == []
+
+
+def test_the_example_of_the_manual_is_a_valid_settings_file() -> None:
+    import tomllib
+
+    (block,) = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
+    assert config.parse(tomllib.loads(block)).network.interfaces == ("enp1s0",)
+
+
+def test_every_exit_status_of_the_program_is_in_the_manual() -> None:
+    from appliance.errors import ApplianceError
+
+    kinds: list[type[ApplianceError]] = [ApplianceError, *ApplianceError.__subclasses__()]
+    statuses = {kind.exit_status for kind in kinds}
+    listed = {int(number) for number in re.findall(r"^\| (\d+) \|", MANUAL, re.MULTILINE)}
+    assert statuses <= listed
