@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import peewee
@@ -14,6 +14,12 @@ def execute(sql: peewee.SqliteDatabase, text: str, parameters: tuple[Any, ...] =
     """Run one statement."""
     cursor: sqlite3.Cursor = sql.execute_sql(text, parameters)  # type: ignore[no-untyped-call]
     return cursor
+
+
+def execute_many(sql: peewee.SqliteDatabase, text: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run one statement for each row."""
+    cursor: sqlite3.Cursor = sql.cursor()  # type: ignore[no-untyped-call]
+    cursor.executemany(text, rows)
 
 
 def in_transaction(sql: peewee.SqliteDatabase) -> bool:
