@@ -46,7 +46,9 @@ def is_there() -> bool:
 def render_head(nfs: Nfs, bind: IPv4Address | None, recovery: Path) -> str:
     """The part of the configuration that ganesha reads only when it starts.
 
-    Minor version 2 is left out: reads by a Linux client of it fail (its READ_PLUS against ganesha 4.3).
+    Minor version 2 is left out: reads by a Linux client of it fail (its READ_PLUS against ganesha 4.3). Version 6 ends
+    at once when it may not call prctl(PR_SET_IO_FLUSHER), as in containers, unless told otherwise; 4.3 does not know
+    that parameter and says so.
     """
     return f"""# Written by Diecast. Do not edit: it is replaced at every change.
 NFS_CORE_PARAM {{
@@ -56,6 +58,7 @@ NFS_CORE_PARAM {{
     Enable_UDP = false;
     Enable_NLM = false;
     Enable_RQUOTA = false;
+    Allow_Set_Io_Flusher_Fail = true;
 }}
 NFSv4 {{
     Minor_Versions = 0, 1;
@@ -247,8 +250,9 @@ class GaneshaServer:
 
     def _complain(self, said: str) -> None:
         """Raise `Unavailable` when it skipped an export; the others are in force all the same."""
-        if ":CONFIG :CRIT :" in said:
-            raise Unavailable(f"nfs-ganesha refused an export: {_trouble_in(said)}.", hint=f"See {self.log}")
+        for line in said.splitlines():
+            if ":CONFIG :CRIT :" in line:
+                raise Unavailable(f"nfs-ganesha refused an export: {_plain(line)}.", hint=f"See {self.log}")
 
     def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -303,10 +307,18 @@ class GaneshaServer:
 
 
 def _trouble_in(text: str) -> str:
-    """The last line of a ganesha log that tells of trouble, without its prefix."""
-    lines = text.splitlines()
-    trouble = [line for line in lines if any(f":{level} :" in line for level in ("CRIT", "FATAL", "MAJ"))]
-    return next((line.rsplit(" :", 1)[-1].strip().rstrip(".") for line in reversed(trouble or lines)), "no word")
+    """The line of a ganesha log that tells most of trouble, without its prefix: the last of the gravest kind."""
+    lines = [line for line in text.splitlines() if " :EVENT :" not in line]
+    for level in (":FATAL :", ":CRIT :", ":MAJ :", ""):
+        for line in reversed(lines):
+            if level in line:
+                return _plain(line)
+    return "it left no word"
+
+
+def _plain(line: str) -> str:
+    """A line of ganesha's log without its prefix and full stop."""
+    return line.rsplit(" :", 1)[-1].strip().rstrip(".")
 
 
 def _gone(handle: int, timeout_s: float) -> bool:
