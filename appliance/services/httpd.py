@@ -149,6 +149,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _count(request: web.Request, response: web.StreamResponse) -> None:
     """One request answered; runs when the headers of every answer are about to go out."""
+    response.headers["Server"] = "Diecast"  # not which versions of which programs could be attacked
     counters = request.app[BOX].counters
     resource_ = request.match_info.route.resource
     counters.answered(f"{request.method} {resource_.canonical}" if resource_ else "unknown", response.status)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -188,6 +189,12 @@ async def test_idle_connections_keep_nobody_out(site: Site) -> None:
             writer.close()
 
 
+async def test_answers_do_not_tell_which_programs_made_them(site: Site) -> None:
+    for path in (b"/healthz", b"/nothing", b"/boot/vmlinuz"):
+        answer = await asyncio.to_thread(raw_exchange, site.port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
+        assert b"Server: Diecast\r\n" in answer
+
+
 async def test_a_defect_is_logged_and_not_shown(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,7 +229,6 @@ async def test_two_hundred_pcs_report_every_second(site: Site) -> None:
         tokens.append(site.store.tasks.checked_in(task.id, "127.0.0.1", mac)[1])
     report = api.Progress("reading", 1, 2, 3.0)
     async with pc_at(site) as pc:
-        loop = asyncio.get_running_loop()
 
         async def tell(token: str) -> int:
             headers = {"Authorization": f"Bearer {token}"}
@@ -230,11 +236,11 @@ async def test_two_hundred_pcs_report_every_second(site: Site) -> None:
             return answer.status
 
         await asyncio.gather(*map(tell, tokens))
-        start = loop.time()
+        start = time.process_time()  # of service and clients: the machine may be busy with other things
         statuses = await asyncio.gather(*map(tell, tokens))
-        seconds = loop.time() - start
+        seconds = time.process_time() - start
     assert set(statuses) == {200}
-    assert seconds < 5  # under a second alone; other tests may share the machine
+    assert seconds < 2
 
 
 # -- sockets
