@@ -64,6 +64,8 @@ def grant(
     fields["ciaddr"] = request.ciaddr if kind is MessageType.ACK else ANY
     if boot is not None:
         _add_boot(options, fields, boot, request)
+        if boot.client.is_ipxe:
+            options[Opt.IPXE] = ipxe_needs_no_proxy()
     return reply_to(request, _tail(options, request), **fields)
 
 
@@ -139,8 +141,6 @@ def _add_boot(options: Options, fields: dict[str, IPv4Address | bytes], boot: Bo
     if boot.client.is_http:
         # UEFI 2.10 section 24.7.3: an answer without it is no HTTP Boot offer.
         options[Opt.VENDOR_CLASS] = HTTP_CLASS
-    elif boot.client.is_ipxe:
-        options[Opt.IPXE] = ipxe_needs_no_proxy()
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from appliance.boot.firmware import BootServer
 from appliance.boot.offer import Boot, boot_server_ack, proxy_offer
 from appliance.services.dhcp_directory import Directory
 from appliance.services.dhcp_log import Complaints
@@ -40,7 +41,7 @@ class ProxyServer:
         """Take one message of port 4011, sent by a firmware that has its address already."""
         if request.message_type not in (MessageType.REQUEST, MessageType.INFORM):
             return
-        if address_of(request.options, Opt.SERVER_ID) not in (None, link.server_id, link.told):
+        if address_of(request.options, Opt.SERVER_ID) not in link.own | {None}:
             return  # for another boot server
         boot = self._boot(request, link)
         if boot is None:
@@ -59,7 +60,8 @@ class ProxyServer:
         host = self._directory.host_of(request.mac, pxe)
         if self._directory.is_silent_for(host, pxe):
             return None
-        boot = boot_of(link, self._http_port, request.mac, pxe, host)
+        server = BootServer(link.fetch_from or link.server_id, self._http_port)
+        boot = boot_of(server, request.mac, pxe, host)
         if boot is None:
             note_sighting(self._effects, self._complaints, pxe, request.mac, ANY, loader=False)
         return boot

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Protocol
 
 from appliance.boot.firmware import BootServer, boot_file, firmware_of
@@ -27,8 +27,6 @@ from appliance.wire.dhcp4 import ANY, EVERYBODY, Destination, Packet, Via, max_r
 from appliance.wire.dhcp_options import MessageType, Opt, address_of, suboptions_of, text_of
 from appliance.wire.pxe import PxeClient
 
-log = logging.getLogger(__name__)
-
 _LINK_SELECTION = 5  # sub-option of 82 (RFC 3527): the subnet to serve, where giaddr is only the way back
 
 
@@ -40,12 +38,21 @@ class Link:
     index: int
     mac: str
     addresses: tuple[IPv4Interface, ...]
-    told: IPv4Address  # the address that clients are told to fetch loaders from
+    fetch_from: IPv4Address | None = None  # where clients are told to fetch loaders; None: from our own address
 
     @property
     def server_id(self) -> IPv4Address:
         """What this server calls itself in option 54 on this link."""
         return self.addresses[0].ip
+
+    @property
+    def own(self) -> frozenset[IPv4Address]:
+        """Every address that means us."""
+        return frozenset(item.ip for item in self.addresses) | ({self.fetch_from} if self.fetch_from else frozenset())
+
+    def server_id_in(self, network: IPv4Network) -> IPv4Address:
+        """Our address in one of the networks of this link: its clients may have no router to reach another one."""
+        return next((item.ip for item in self.addresses if item.ip in network), self.server_id)
 
     def is_local(self, address: IPv4Address) -> bool:
         """Whether `address` is reached without a router."""
@@ -80,10 +87,14 @@ class Asker:
     host: Host | None
     pxe: PxeClient | None
 
+    @property
+    def server_id(self) -> IPv4Address:
+        """What this server calls itself towards this client."""
+        return self.link.server_id_in(self.subnet.network)
 
-def boot_of(link: Link, http_port: int, mac: str, pxe: PxeClient, host: Host | None) -> Boot | None:
+
+def boot_of(server: BootServer, mac: str, pxe: PxeClient, host: Host | None) -> Boot | None:
     """How this firmware goes on; None when there is no agent for it."""
-    server = BootServer(link.told, http_port)
     file = boot_file(pxe, host, server, mac)
     return None if file is None else Boot(pxe, server, file)
 
@@ -213,7 +224,7 @@ class FullServer:
 
     def _send_offer(self, asker: Asker, address: IPv4Address) -> None:
         boot = self._boot(asker)
-        reply = grant(asker.request, MessageType.OFFER, address, self._terms(asker), asker.link.server_id, boot)
+        reply = grant(asker.request, MessageType.OFFER, address, self._terms(asker), asker.server_id, boot)
         self._send(asker, reply)
         if asker.pxe is not None and boot is None:
             self._sighted(asker, address, loader=False)
@@ -225,7 +236,7 @@ class FullServer:
         server_id = address_of(options, Opt.SERVER_ID)
         requested = address_of(options, Opt.REQUESTED_ADDRESS)
         if server_id is not None:
-            if server_id != asker.link.server_id:
+            if server_id not in asker.link.own:
                 self._pool.drop_offer(asker.subnet, asker.client)
                 return
             self._select(asker, requested or asker.request.ciaddr)
@@ -271,28 +282,26 @@ class FullServer:
 
     def _acknowledge(self, asker: Asker, address: IPv4Address) -> None:
         boot = self._boot(asker)
-        self._send(
-            asker, grant(asker.request, MessageType.ACK, address, self._terms(asker), asker.link.server_id, boot)
-        )
+        self._send(asker, grant(asker.request, MessageType.ACK, address, self._terms(asker), asker.server_id, boot))
         if asker.pxe is not None:
             self._sighted(asker, address, loader=boot is not None)
 
     def _refuse(self, asker: Asker, why: str) -> None:
-        log.info("%s is refused: %s.", asker.client.mac, why)
-        self._send(asker, refusal(asker.request, asker.link.server_id, why))
+        self._complaints.say(f"refused {asker.client.mac}", logging.INFO, "%s is refused: %s.", asker.client.mac, why)
+        self._send(asker, refusal(asker.request, asker.server_id, why))
 
     # DECLINE, RELEASE, INFORM
 
     def _decline(self, asker: Asker) -> None:
         options = asker.request.options
         address = address_of(options, Opt.REQUESTED_ADDRESS)
-        if address is None or address_of(options, Opt.SERVER_ID) not in (None, asker.link.server_id):
+        if address is None or address_of(options, Opt.SERVER_ID) not in asker.link.own | {None}:
             return
         entry = self._pool.held_by(asker.subnet, asker.client)
         if entry is None or entry.address != address:
             return  # nobody can take addresses out of service that were never lent to it
         text = "%s declines %s: somebody else uses that address. It is not lent for a while."
-        log.warning(text, asker.client.mac, address)
+        self._complaints.say(f"declined {asker.client.mac}", logging.WARNING, text, asker.client.mac, address)
         self._effects.commit(self._pool.set_aside(asker.subnet, address), [])
 
     def _release(self, asker: Asker) -> None:
@@ -301,7 +310,7 @@ class FullServer:
             self._effects.commit(lease, [])
 
     def _inform(self, asker: Asker) -> None:
-        reply = inform_ack(asker.request, self._terms(asker), asker.link.server_id, self._boot(asker))
+        reply = inform_ack(asker.request, self._terms(asker), asker.server_id, self._boot(asker))
         to = reply_destination(asker.request, reply)
         if to.via is Via.BROADCAST and asker.source[0] not in ("0.0.0.0", str(EVERYBODY)):
             # Without ciaddr, against RFC 2131 section 4.4.3: some clients have their address in the IP header only.
@@ -316,7 +325,8 @@ class FullServer:
     def _boot(self, asker: Asker) -> Boot | None:
         if asker.pxe is None:
             return None
-        return boot_of(asker.link, self._http_port, asker.client.mac, asker.pxe, asker.host)
+        server = BootServer(asker.link.fetch_from or asker.server_id, self._http_port)
+        return boot_of(server, asker.client.mac, asker.pxe, asker.host)
 
     def _sighted(self, asker: Asker, address: IPv4Address, *, loader: bool) -> None:
         assert asker.pxe is not None

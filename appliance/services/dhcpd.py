@@ -28,8 +28,8 @@ from appliance.services.dhcp_probe import OtherServer, ServerProbe
 from appliance.services.dhcp_proxy import ProxyServer
 from appliance.services.dhcp_recorder import Recorder, Seen
 from appliance.services.dhcp_server import FullServer, Link
-from appliance.services.netlink import Interface, Neighbours, interfaces
-from appliance.wire.dhcp4 import BOOTREQUEST, ETHERNET, Destination, Packet, Via
+from appliance.services.netlink import Interface, Introductions, Neighbours, interfaces
+from appliance.wire.dhcp4 import BOOTREQUEST, ETHERNET, EVERYBODY, Destination, Packet, Via
 from appliance.wire.dhcp_options import MalformedOption
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 _RECEIVE_BYTES = 4 << 20  # a room that is switched on at once: 4 MiB hold some 5 000 requests
 _BATCH = 64  # datagrams read before others get their turn
-_NEIGHBOUR_FRESH_S = 15.0  # half of the shortest time for which the kernel calls an entry reachable
-_MAX_NEIGHBOURS = 10_000
 
 Handler = Callable[[Packet, Link, tuple[str, int]], None]
 
@@ -80,8 +78,7 @@ def choose_links(settings: Settings, present: dict[str, Interface]) -> list[Link
             raise Unavailable(f"The interface {name} does not exist.", hint=f"There are: {', '.join(sorted(present))}.")
         if not found.addresses:
             raise Unavailable(f"The interface {name} has no IPv4 address.", hint=f"ip addr add ADDRESS/LEN dev {name}")
-        told = settings.network.address or found.addresses[0].ip
-        links.append(Link(name, found.index, found.mac, found.addresses, told))
+        links.append(Link(name, found.index, found.mac, found.addresses, settings.network.address))
     return links
 
 
@@ -95,7 +92,7 @@ class DhcpService:
         self._outgoing: dict[tuple[int, bool], socket.socket] = {}  # by link, and whether it is the boot server's
         self._complaints = Complaints(log, time.monotonic)
         self._neighbours = Neighbours()
-        self._known_neighbours: dict[tuple[int, IPv4Address, str], float] = {}
+        self._introductions = Introductions(self._neighbours.set, time.monotonic)
         self._recorder = Recorder(store.leases, store.hosts)
         self._prober = ConflictProber(links, settings.dhcp.conflict_probe_ms / 1000)
         self._server_probe = ServerProbe(links, server_port=settings.dhcp.port)
@@ -123,7 +120,7 @@ class DhcpService:
             offer_s=dhcp.offer_s,
             decline_s=dhcp.decline_s,
             clock=time.time,
-            own=[item.ip for link in self._links for item in link.addresses] + [link.told for link in self._links],
+            own=[address for link in self._links for address in link.own],
         )
         for link in self._links:
             if not any(pool.subnet_of(item.ip) for item in link.addresses):
@@ -255,21 +252,12 @@ class DhcpService:
     def send(self, link: Link, data: bytes, to: Destination, mac: str, *, from_boot_server: bool = False) -> None:
         """Send one reply; a unicast to a client without an address is preceded by its neighbour entry."""
         try:
-            if to.via is Via.LINK:
-                self._introduce(link, to.address, mac)
+            if to.via is Via.LINK and not self._introductions.introduce(link.index, to.address, mac):
+                to = Destination(Via.BROADCAST, EVERYBODY, to.port)
             self._outgoing[link.index, from_boot_server].sendto(data, (str(to.address), to.port))
         except OSError as error:
             text = "The answer to %s (%s) could not be sent on %s: %s."
             self._complaints.say(f"send {link.name}", logging.ERROR, text, mac, to.address, link.name, error)
-
-    def _introduce(self, link: Link, address: IPv4Address, mac: str) -> None:
-        key, now = (link.index, address, mac), time.monotonic()
-        if now - self._known_neighbours.get(key, float("-inf")) < _NEIGHBOUR_FRESH_S:
-            return
-        if len(self._known_neighbours) >= _MAX_NEIGHBOURS:
-            self._known_neighbours.clear()
-        self._neighbours.set(link.index, address, mac)
-        self._known_neighbours[key] = now
 
     def probe(self, link: Link, address: IPv4Address, client_mac: str, then: Callable[[str], None]) -> None:
         """See `ConflictProber.probe`."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -20,7 +22,8 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from appliance.errors import Unavailable
 
 _REACHABLE = 0x02  # NUD_REACHABLE: used at once, forgotten by the kernel when it is not confirmed
-_CLASH_ERRNOS = {errno.ENOBUFS, errno.EAGAIN}
+_FRESH_S = 15.0  # half of the shortest time for which the kernel calls an entry reachable
+_LOST_ERRNOS = {errno.ENOBUFS, errno.EAGAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,36 @@ class Neighbours:
         except BlockingIOError:
             pass
         except OSError as error:
-            if error.errno not in _CLASH_ERRNOS:
+            if error.errno not in _LOST_ERRNOS:
                 raise
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+class Introductions:
+    """Decides which clients the kernel is told about, and how many: its table of neighbours is small.
+
+    Linux keeps 1 024 entries (net.ipv4.neigh.default.gc_thresh3) and drops none that is younger than 5 s. Beyond
+    `limit` fresh ones a reply is better broadcast, as RFC 2131 section 4.1 allows.
+    """
+
+    def __init__(
+        self, tell: Callable[[int, IPv4Address, str], None], clock: Callable[[], float], *, limit: int = 400
+    ) -> None:
+        self._tell, self._clock, self._limit = tell, clock, limit
+        self._fresh: OrderedDict[tuple[int, IPv4Address, str], float] = OrderedDict()
+
+    def introduce(self, index: int, address: IPv4Address, mac: str) -> bool:
+        """Make a unicast to `address` possible; False when there are too many. Raises OSError."""
+        key, now = (index, address, mac), self._clock()
+        while self._fresh and next(iter(self._fresh.values())) < now - _FRESH_S:
+            self._fresh.popitem(last=False)
+        if key in self._fresh:
+            return True
+        if len(self._fresh) >= self._limit:
+            return False
+        self._tell(index, address, mac)
+        self._fresh[key] = now
+        return True

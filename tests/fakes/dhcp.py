@@ -22,7 +22,7 @@ from appliance.wire.dhcp_options import MessageType, Opt
 SUBNET = Subnet(IPv4Network("10.0.0.0/24"), IPv4Address("10.0.0.10"), IPv4Address("10.0.0.12"))
 FAR_SUBNET = Subnet(IPv4Network("10.9.0.0/24"), IPv4Address("10.9.0.10"), IPv4Address("10.9.0.99"))
 ME = IPv4Address("10.0.0.1")
-LINK = Link("eth0", 2, "02:00:00:00:00:01", (IPv4Interface("10.0.0.1/24"),), ME)
+LINK = Link("eth0", 2, "02:00:00:00:00:01", (IPv4Interface("10.0.0.1/24"),))
 MAC = "52:54:00:aa:01:02"
 OTHER = "52:54:00:aa:01:03"
 PXE = {60: b"PXEClient:Arch:00007:UNDI:003016", 93: b"\x00\x07", 97: bytes(17)}

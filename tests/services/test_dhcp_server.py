@@ -1,7 +1,7 @@
 """The full server, message by message, with a clock set by hand."""
 
 import logging
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from uuid import UUID
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from appliance.events import LocalBoot, TaskKind, TaskState
 from appliance.model import Host, Reservation, Task
+from appliance.services.dhcp_server import Link
 from appliance.wire.dhcp4 import BROADCAST_FLAG, Packet, Via
 from appliance.wire.dhcp_options import MalformedOption, MessageType, Opt
 from tests.fakes.dhcp import FAR_SUBNET, LINK, MAC, ME, NOBODY, OTHER, PXE, SUBNET, Lab, message
@@ -360,6 +361,15 @@ def test_a_pc_in_two_subnets_has_a_lease_in_each() -> None:
     assert lab.lease() == FIRST
     assert lab.lease(giaddr=IPv4Address("10.9.0.1")) == IPv4Address("10.9.0.10")
     assert kinds(lab.request(ciaddr=FIRST)) == [ACK]
+
+
+def test_in_a_second_network_of_the_link_we_are_known_by_our_address_there() -> None:
+    lab = Lab(SUBNET, FAR_SUBNET)
+    far = IPv4Address("10.9.0.1")
+    link = Link("eth0", 2, LINK.mac, (*LINK.addresses, IPv4Interface("10.9.0.1/24")))
+    lab.server.handle(message(MessageType.REQUEST, ciaddr=IPv4Address("10.9.0.20"), options=PXE), link, NOBODY)
+    (reply, _) = lab.effects.sent[-1]
+    assert (reply.options[54], reply.siaddr) == (far.packed, far)
 
 
 def test_a_client_that_cannot_hear_unicast_is_broadcast_to() -> None:

@@ -45,11 +45,11 @@ def test_an_interface_that_cannot_be_served_is_named(name: str, says: str) -> No
         choose_links(Settings(network=Network(interfaces=(name,))), PRESENT)
 
 
-def test_clients_are_told_the_address_the_operator_chose_or_else_the_interfaces_own() -> None:
-    told = IPv4Address("192.0.2.1")
-    assert choose_links(Settings(network=Network(("eth0",))), PRESENT)[0].told == IPv4Address("10.0.0.1")
-    (link,) = choose_links(Settings(network=Network(("eth0",), told)), PRESENT)
-    assert (link.told, link.server_id) == (told, IPv4Address("10.0.0.1"))
+def test_clients_fetch_from_the_address_the_operator_chose_or_else_from_the_interfaces_own() -> None:
+    (own,) = choose_links(Settings(network=Network(("eth0",))), PRESENT)
+    assert (own.fetch_from, own.server_id) == (None, IPv4Address("10.0.0.1"))
+    (link,) = choose_links(Settings(network=Network(("eth0",), IPv4Address("192.0.2.1"))), PRESENT)
+    assert (link.fetch_from, link.server_id) == (IPv4Address("192.0.2.1"), IPv4Address("10.0.0.1"))
 
 
 @pytest.fixture
