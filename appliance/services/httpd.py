@@ -43,7 +43,7 @@ class _OneLine(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             record.levelno, record.levelname = logging.INFO, "INFO"
             record.msg, record.exc_info = f"{record.msg}: no HTTP ({type(error).__name__})", None
         return True

@@ -207,13 +207,12 @@ async def pc_at(site: Site, ip: str = "127.0.0.1", mac: str = MAC) -> AsyncItera
         yield CallingPc(session, site.url, mac, ip)
 
 
-def raw_exchange(port: int, data: bytes, timeout_s: float = 5.0) -> bytes:
-    """Send bytes to the socket as they are; return what comes back until the end or the time-out."""
+def raw_exchange(port: int, data: bytes, timeout_s: float = 1.0) -> bytes:
+    """Send bytes to the socket as they are; return what comes back until it is closed or silent for `timeout_s`."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as sock:
-        sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
         received = b""
         try:
+            sock.sendall(data)
             while piece := sock.recv(65536):
                 received += piece
         except (TimeoutError, ConnectionError):
