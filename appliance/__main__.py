@@ -5,6 +5,7 @@ A traceback means a defect. `--debug` shows one for every error. Exit statuses: 
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name) and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that cannot show a character must not end a command
     invocation = Invocation(sys.argv[1:] if argv is None else argv, os.environ)
     try:
         return invocation.run()

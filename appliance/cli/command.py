@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from appliance.cli.context import Context
@@ -65,12 +66,23 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}.", hint=f"See: {self.prog} --help")
 
 
+# Understood before the command and, where nobody looks for them, after it.
+COMMON: tuple[Argument, ...] = (
+    argument("--config", metavar="FILE", type=Path, help="settings file"),
+    argument("--debug", action="store_true", help="show a traceback for every error"),
+)
+
+
 def add_to(parser: argparse.ArgumentParser, command: Command) -> None:
     """Give `parser` the options and parts of `command`."""
     for item in command.arguments:
         parser.add_argument(*item.words, **item.settings)
     if command.run is not None:
         parser.set_defaults(run=command.run)
+        for item in COMMON:
+            parser.add_argument(
+                *item.words, **item.settings | {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            )
     if command.parts:
         add_parts(parser, command.parts)
 

@@ -166,7 +166,7 @@ def _verify(context: Context, options: argparse.Namespace) -> int:
         return 0
     raise BadData(
         f"{', '.join(damaged)} cannot be trusted.",
-        hint="Remove the damaged chunks' files and capture again from a PC that holds it, or remove the version.",
+        hint="Delete the chunk files named above and capture again from a PC that holds it, or remove the version.",
     )
 
 

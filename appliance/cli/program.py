@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance import __version__
 from appliance.cli import capture, config, deploy, doctor, host, image, lease, serve, task
-from appliance.cli.command import Command, Parser, add_parts
+from appliance.cli.command import COMMON, Command, Parser, add_parts
 from appliance.cli.context import Context
 from appliance.config import DEFAULT_CONFIG_PATH
 
@@ -42,8 +42,8 @@ def build_parser() -> Parser:
         epilog=_NOTES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings file")
-    parser.add_argument("--debug", action="store_true", help="show a traceback for every error")
+    for item in COMMON:
+        parser.add_argument(*item.words, **item.settings)
     parser.add_argument("--version", action="version", version=f"diecast {__version__}")
     add_parts(parser, COMMANDS)
     return parser

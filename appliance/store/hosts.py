@@ -32,7 +32,7 @@ from appliance.store.rows import (
 
 _COLUMNS = columns(HostRow, Host, without=("macs",))
 _NUMBER = re.compile(r"\{(n+)\}")
-MAX_SIGHTINGS = 5000  # of unknown PCs and known ones together; a flood of invented MACs must not fill the disk
+MAX_SIGHTINGS = 5000  # beyond it unknown PCs' are forgotten: a flood of invented MACs must not fill the disk
 _BIOS_ARCH = 0  # DHCP option 93 (RFC 4578, IANA's list); every other entry is some UEFI
 
 # What `add` and `edit` accept beside name and macs, and how each value is made sound.
@@ -383,5 +383,6 @@ def _sight(sql: peewee.SqliteDatabase, mac: str, values: dict[str, Any]) -> None
     SightingRow.insert(mac=mac, **values).execute(sql)
     surplus = SightingRow.select().count(sql) - MAX_SIGHTINGS
     if surplus > 0:
-        oldest = SightingRow.select(SightingRow.mac).order_by(SightingRow.at).limit(surplus)
+        unknown = SightingRow.mac.not_in(MacRow.select(MacRow.address))
+        oldest = SightingRow.select(SightingRow.mac).where(unknown).order_by(SightingRow.at).limit(surplus)
         SightingRow.delete().where(SightingRow.mac.in_(oldest)).execute(sql)

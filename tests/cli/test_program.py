@@ -88,6 +88,22 @@ def test_the_settings_file_may_be_named_by_the_environment(
     assert "No host is known" in capsys.readouterr().out
 
 
+def test_settings_and_debug_may_stand_after_the_command(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["host", "list", "--config", str(config)]) == 0
+    assert main(["--config", str(config), "host", "show", "PC1", "--debug"]) == 66
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_console_that_cannot_show_a_character_gets_another(config: Path) -> None:
+    words = ["host", "add", "PC1", "--mac", MAC1, "--notes", "Käse → ☕"]
+    assert main(["--config", str(config), *words]) == 0
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "appliance", "--config", str(config), "host", "show", "PC1"]
+    done = subprocess.run(command, capture_output=True, timeout=30, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "Käse ? ?".encode("latin-1") in done.stdout
+
+
 def test_debug_shows_where_an_error_comes_from(diecast: Diecast) -> None:
     said = diecast("--debug", "host", "show", "PC1")
     assert said.status == 66
@@ -105,7 +121,7 @@ def test_a_store_that_cannot_be_opened_is_a_sentence(diecast: Diecast, config: P
 
 def test_a_reader_that_goes_away_is_no_error(config: Path) -> None:
     words = [sys.executable, "-m", "appliance", "--config", str(config)]
-    for number in range(30):
+    for number in range(3):
         assert main(["--config", str(config), "host", "add", f"PC{number}", "--mac", f"525400aa02{number:02x}"]) == 0
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     listing = subprocess.Popen(

@@ -179,12 +179,15 @@ def test_a_new_boot_forgets_what_the_last_firmware_said(store: Store, pc1: Host)
     assert store.hosts.get("PC1").firmware == "bios"
 
 
-def test_a_flood_of_invented_macs_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_invented_macs_forgets_the_oldest_unknown(
+    store: Store, pc1: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hosts_module, "MAX_SIGHTINGS", 5)
+    store.hosts.seen(pc1.macs[0], BootStage.DHCP, now=NOON - timedelta(days=1))
     for number in range(12):
         now = NOON + timedelta(seconds=number)
         store.hosts.seen(f"52:54:00:00:00:{number:02x}", BootStage.DHCP, now=now)
-    assert [sighting.mac[-2:] for sighting in store.hosts.sightings()] == ["0b", "0a", "09", "08", "07"]
+    assert [sighting.mac[-2:] for sighting in store.hosts.sightings()] == ["0b", "0a", "09", "08", "01"]
 
 
 def test_firmware_and_inventory_are_what_was_last_reported(store: Store, pc1: Host) -> None:
