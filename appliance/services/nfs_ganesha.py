@@ -50,10 +50,11 @@ def render_head(nfs: Nfs, bind: IPv4Address | None, recovery: Path) -> str:
     at once when it may not call prctl(PR_SET_IO_FLUSHER), as in containers, unless told otherwise; 4.3 does not know
     that parameter and says so.
     """
+    bind_line = f"Bind_addr = {bind};" if bind else ""
     return f"""# Written by Diecast. Do not edit: it is replaced at every change.
 NFS_CORE_PARAM {{
     NFS_Port = {nfs.port};
-    Bind_addr = {bind or "0.0.0.0"};
+    {bind_line}
     Protocols = 4;
     Enable_UDP = false;
     Enable_NLM = false;
@@ -117,7 +118,8 @@ class GaneshaServer:
         self.log = self.folder / "ganesha.log"
         self.pid_file = self.folder / "ganesha.pid"
         self._nfs = nfs
-        self._bind = addresses[0] if len(addresses) == 1 else None
+        # A loopback address is refused where there is no other (getaddrinfo with AI_ADDRCONFIG).
+        self._bind = addresses[0] if len(addresses) == 1 and not addresses[0].is_loopback else None
         self._head = render_head(nfs, self._bind, self.folder / "recovery")
         self._child: subprocess.Popen[bytes] | None = None
         self._handle = -1  # pidfd of the process, child or not
@@ -307,13 +309,12 @@ class GaneshaServer:
 
 
 def _trouble_in(text: str) -> str:
-    """The line of a ganesha log that tells most of trouble, without its prefix: the last of the gravest kind."""
+    """The line of a ganesha log that tells most of trouble: the first about its configuration, or the gravest."""
     lines = [line for line in text.splitlines() if " :EVENT :" not in line]
+    wrong = [line for line in lines if "config_errs_to_log :CONFIG :CRIT :" in line]
     for level in (":FATAL :", ":CRIT :", ":MAJ :", ""):
-        for line in reversed(lines):
-            if level in line:
-                return _plain(line)
-    return "it left no word"
+        wrong += reversed([line for line in lines if level in line])
+    return _plain(wrong[0]) if wrong else "it left no word"
 
 
 def _plain(line: str) -> str:

@@ -358,3 +358,31 @@ def test_without_interfaces_nfs_refuses_to_start() -> None:
 def test_an_interface_that_does_not_exist_is_named() -> None:
     with pytest.raises(Unavailable, match="nic7"):
         choose_backend(Settings(network=Network(("nic7",))))
+
+
+def test_ganeshas_trouble_is_told_by_its_first_word_about_the_configuration(tmp_path: Path) -> None:
+    server = nfs_ganesha.GaneshaServer(Nfs(), tmp_path, [PC1])
+    server.folder.mkdir()
+    prefix = "23/11/2026 05:10:36 : epoch 6b03cacb : vm : ganesha.nfsd-17514[main] "
+    server.log.write_text(
+        f"{prefix}main :MAIN :EVENT :ganesha.nfsd Starting: Ganesha Version 4.3\n"
+        f"{prefix}config_errs_to_log :CONFIG :CRIT :Config File (./x.conf:4): No IP address found for 10.1.2.3\n"
+        f"{prefix}config_errs_to_log :CONFIG :CRIT :Config File (./x.conf:2): Errors processing block\n"
+        f"{prefix}main :NFS STARTUP :FATAL :Fatal errors.  Server exiting...\n"
+    )
+    assert server._last_words() == "Config File (./x.conf:4): No IP address found for 10.1.2.3"
+    server.log.write_text(f"{prefix}a :DISP :CRIT :one\n{prefix}b :DISP :FATAL :two.\n{prefix}c :DISP :CRIT :three\n")
+    assert server._last_words() == "two"
+    server.log.unlink()
+    assert server._last_words() == "it left no log"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "bound"),
+    [([PC1], "Bind_addr = 10.20.5.1;"), ([PC1, PC2], ""), ([], ""), ([IPv4Address("127.0.0.1")], "")],
+)
+def test_ganesha_listens_on_the_one_address_there_is(tmp_path: Path, addresses: list[IPv4Address], bound: str) -> None:
+    server = nfs_ganesha.GaneshaServer(Nfs(), tmp_path, addresses)
+    lines = [line.strip() for line in server._head.splitlines()]
+    assert [line for line in lines if line.startswith("Bind_addr")] == ([bound] if bound else [])
+    assert {"Lease_Lifetime = 10;", "Grace_Period = 15;", "Protocols = 4;", "Minor_Versions = 0, 1;"} <= set(lines)
