@@ -31,8 +31,11 @@ paths = [os.path.realpath(f"/sys/block/{name}") for name in disks]
 for bus in ("virtio", "nvme", "usb", "ata", "mmc"):
     print("disk on", bus, sum(f"/{bus}" in path for path in paths))
 print("cards", *cards)
-keyboard = any("usbhid" in os.path.realpath(f"/sys/class/input/{name}/device/device/driver")
-               for name in os.listdir("/sys/class/input"))
+for _ in range(50):
+    keyboard = "QEMU USB Keyboard" in open("/proc/bus/input/devices").read()
+    if keyboard:
+        break
+    time.sleep(0.2)
 print("keyboard", keyboard)
 for kind, source in (("vfat", "mkfs.fat -C /tmp/d 4096"), ("ext4", "mke2fs -q -t ext4 -F /tmp/d 4096"),
                      ("ntfs", "truncate -s 8M /tmp/d && mkntfs -q -F -s 512 -p 0 -H 1 -S 1 /tmp/d")):
@@ -41,8 +44,8 @@ for kind, source in (("vfat", "mkfs.fat -C /tmp/d 4096"), ("ext4", "mke2fs -q -t
                           + " && umount /mnt; status=$?; losetup -d /dev/loop0; exit $status",
                           shell=True, capture_output=True, text=True)
     print("mounted", kind, done.returncode, done.stderr.strip())
-done = subprocess.run("modprobe nfsv4 && grep -w nfs4 /proc/filesystems; dmsetup version | tail -1", shell=True, text=True,
-                      capture_output=True)
+done = subprocess.run("modprobe nfsv4 && grep -w nfs4 /proc/filesystems; dmsetup version | tail -1",
+                      shell=True, text=True, capture_output=True)
 print("nfs4 and dm", *done.stdout.split(), done.stderr)
 print("looked", flush=True)
 """

@@ -41,20 +41,21 @@ WANTED = {
         "fs/ext4/",
         "fs/fat/",
         "fs/nls/",
-        "fs/fuse/fuse.ko",
         "fs/efivarfs/",
         "drivers/block/loop.ko",
         "drivers/md/dm-mod.ko",
         "drivers/md/dm-snapshot.ko",
     ],
-    "packet sockets, for DHCP": ["net/packet/af_packet.ko"],
 }
 
 # Firmware that a driver names and no Debian package has. A new name here is a decision, not an accident.
 UNPACKAGED = {
+    "acenic/tg1.bin",
+    "acenic/tg2.bin",
     "adaptec/starfire_rx.bin",
     "adaptec/starfire_tx.bin",
     "aic94xx-seq.fw",
+    "ositech/Xilinx7OD.bin",
     "renesas_usb_fw.mem",
     "sun/cassini.bin",
     "wd719x-risc.bin",

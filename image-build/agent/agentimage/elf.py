@@ -1,4 +1,4 @@
-"""Which shared libraries a program needs, read from the ELF file itself: nothing foreign is run for it.
+"""Which shared libraries an ELF file needs and what its sections hold, read from the file: nothing foreign is run.
 
 References: elf(5), System V ABI chapter 5 (dynamic linking).
 """
@@ -47,3 +47,16 @@ def _file_offset(segments: list[tuple[int, int, int, int, int, int, int, int]], 
         if kind == PT_LOAD and start <= address < start + size:
             return offset + address - start
     raise ValueError(f"address {address:#x} is in no segment")
+
+
+def section(image: bytes, name: bytes) -> bytes:
+    """The content of the section `name` of a 64-bit ELF file; empty when it has none."""
+    start = struct.unpack_from("<Q", image, 40)[0]
+    size, count, names_index = struct.unpack_from("<HHH", image, 58)
+    # name, type, flags, addr, offset, size, link, info, addralign, entsize
+    headers = [struct.unpack_from("<IIQQQQIIQQ", image, start + size * index) for index in range(count)]
+    names = headers[names_index][4]
+    for header in headers:
+        if image.startswith(name + b"\0", names + header[0]):
+            return image[header[4] : header[4] + header[5]]
+    return b""

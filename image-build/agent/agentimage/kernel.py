@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import fnmatch
 import lzma
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentimage import elf
 from agentimage.archive import Tree
 from agentimage.packages import Root
 from agentimage.recipe import BuildError, words
 
-INFO_SECTION = re.compile(rb"\0(firmware|softdep|weakdep)=([^\0]+)")
+WANTED_INFO = {"firmware", "softdep", "weakdep"}
 INDEXES = (
     "modules.alias.bin",
     "modules.builtin.alias.bin",
@@ -120,8 +120,10 @@ def _plain(word: str) -> str:
 
 
 def _info(modules: Modules, name: str) -> list[tuple[str, str]]:
-    content = (modules.folder / "kernel" / name).read_bytes()
-    return [(kind.decode(), text.decode()) for kind, text in INFO_SECTION.findall(content)]
+    """What the module says of itself: `key=value` texts, each ended by a zero byte, as modinfo prints them."""
+    content = elf.section((modules.folder / "kernel" / name).read_bytes(), b".modinfo")
+    pairs = (text.decode().partition("=") for text in content.split(b"\0"))
+    return [(key, value) for key, _, value in pairs if key in WANTED_INFO]
 
 
 def choose_firmware(root: Root, modules: Modules, datacentre: bool) -> dict[str, Path]:
