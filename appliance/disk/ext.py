@@ -81,15 +81,17 @@ def used_after_recovery(handle: int, offset: int, length: int) -> list[Extent]:
     found: list[Extent] = [(0, (volume.first + 1) * volume.block)]
     found += ((block * volume.block, count * volume.block) for block, count in _metadata(volume, groups))
     where = {group.bitmap: number for number, group in enumerate(groups)}
-    for number, group in enumerate(groups):
-        if group.has_bitmap:
-            found += _bits(volume, number, volume.read(group.bitmap))
-    if volume.journal_inode:
-        for target, data in _logged(volume):
-            if target in where:
-                found += _bits(volume, where[target], data)
-            if target == volume.first and _size_in(data, volume.first) not in (0, volume.blocks):
-                raise BadTable("the ext file system was being resized.")
+    written = {number for number, group in enumerate(groups) if group.has_bitmap}
+    for target, data in _logged(volume) if volume.journal_inode else ():
+        if target in where:
+            found += _bits(volume, where[target], data)
+        elif 0 <= target - volume.first - 1 < volume.gdt_blocks:
+            # The disk's own descriptor may still say that a bitmap was never written when it has been since.
+            written.update(_with_bitmap(volume, target - volume.first - 1, data))
+        elif target == volume.first and _size_in(data, volume.first) not in (0, volume.blocks):
+            raise BadTable("the ext file system was being resized.")
+    for number in written:
+        found += _bits(volume, number, volume.read(groups[number].bitmap))
     return normal(found, end=volume.blocks * volume.block)
 
 
@@ -162,6 +164,14 @@ def _groups(volume: _Volume) -> list[_Group]:
             )
         result.append(_Group(bitmap, inode_bitmap, inode_table, not flags & _BLOCK_UNINIT))
     return result
+
+
+def _with_bitmap(volume: _Volume, position: int, block: bytes) -> Iterator[int]:
+    """The groups that a copy of block `position` of the descriptor table says have a bitmap."""
+    each = volume.block // volume.descriptor_bytes
+    for i in range(min(each, volume.groups - position * each)):
+        if not struct.unpack_from("<H", block, i * volume.descriptor_bytes + 18)[0] & _BLOCK_UNINIT:
+            yield position * each + i
 
 
 def _metadata(volume: _Volume, groups: list[_Group]) -> Iterator[tuple[int, int]]:

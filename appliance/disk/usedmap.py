@@ -156,12 +156,14 @@ def parse_map(text: str, size_bytes: int) -> list[Extent]:
         if match:
             at, length = int(match[1], 16), int(match[2], 16)
             if at != end:
-                raise NoMap(f"The map of used blocks jumps from byte {end} to {at}.")
+                raise NoMap(f"the map of used blocks jumps from byte {end} to {at}.")
             end = at + length
             if match[3] == "+":
                 used.append((at, length))
-    if not used or end > size_bytes or size_bytes - end > max(_TAIL_BYTES, size_bytes >> 8):
-        raise NoMap(f"The map of used blocks ends at byte {end}, the file system at {size_bytes}.")
+    if not used:
+        raise NoMap("the map of used blocks has none.")
+    if end > size_bytes or size_bytes - end > max(_TAIL_BYTES, size_bytes >> 8):
+        raise NoMap(f"the map of used blocks ends at byte {end}, the file system at {size_bytes}.")
     return normal([*used, (end, size_bytes - end)])
 
 
