@@ -77,9 +77,10 @@ def _announce(context: Context, version: ImageVersion, hosts: list[Host]) -> Non
         rows.append((host.name, disk, content_of(context, host).replace("-", "unknown", 1)))
         if size_bytes is not None and size_bytes < needed_bytes:
             too_small.append(f"{host.name} has {show.size(size_bytes)}")
-    captured = f"captured {show.moment(version.created)}, {show.size(version.used_bytes)} used"
     whose = "the disk of this PC" if len(hosts) == 1 else f"the disks of these {len(hosts)} PCs"
-    context.say(f"{version_name(version)} ({captured}) will overwrite {whose}:\n")
+    source = f" from {version.master_name}" if version.master_name else ""
+    context.say(f"This overwrites {whose} with {version_name(version)}")
+    context.say(f"(captured {show.moment(version.created)}{source}, {show.size(version.used_bytes)} used):\n")
     context.say(show.table(("HOST", "DISK", "HOLDS NOW"), rows, width=context.width) + "\n")
     if too_small:
         need = show.size(needed_bytes)

@@ -97,6 +97,17 @@ def test_a_damaged_and_a_missing_chunk_are_named_and_the_status_says_so(
     assert diecast("image", "verify", "--all", "--json").json[0]["bad"] == sorted([damaged.name, missing.name])
 
 
+def test_the_remedy_for_a_damaged_chunk_heals_the_version(
+    diecast: Diecast, real: ImageVersion, chunks: ChunkStore, tmp_path: Path
+) -> None:
+    damaged = chunk_files(chunks)[0]
+    damaged.write_bytes(b"damaged")
+    assert diecast("image", "verify", "win11").status == 65
+    damaged.unlink()
+    captured(chunks, tmp_path / "disk")
+    assert diecast("image", "verify", "win11").status == 0
+
+
 def test_a_version_whose_folder_is_gone_does_not_keep_others_from_being_verified(
     diecast: Diecast, store: Store, real: ImageVersion
 ) -> None:

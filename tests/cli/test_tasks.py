@@ -89,7 +89,7 @@ def test_a_deploy_names_what_will_be_lost_and_refuses_without_a_yes(
     said = diecast("deploy", "win11", "PC1", "PC2", "MASTER")
     assert said.status == 64
     assert "there is no terminal to ask at. Add --yes to go ahead." in said.err
-    assert "will overwrite the disks of these 3 PCs" in said.out
+    assert "This overwrites the disks of these 3 PCs with win11@1" in said.out
     rows = [line.split("  ") for line in said.out.splitlines() if line.startswith(("PC", "MASTER"))]
     assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
         ["PC1", "/dev/sda 32.0 GB KINGSTON", "unknown"],

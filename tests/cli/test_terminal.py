@@ -89,7 +89,7 @@ def test_a_deploy_asks_at_the_terminal(config: Path, store: Store, answer: str, 
     store.hosts.add("PC1", [MAC1])
     with terminal(config, "deploy", "win11", "PC1") as operator:
         operator.waits_for("Go on? [y/N] ")
-        assert "will overwrite the disk of this PC" in operator.said
+        assert "This overwrites the disk of this PC with win11@1" in operator.said
         operator.types(answer)
         assert operator.ends() == status
     assert len(store.tasks.list(active_only=True)) == ordered
