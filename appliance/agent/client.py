@@ -125,9 +125,9 @@ class Box:
         """Say how our part ended. A repeated call whose first answer was lost is refused with 409: see `status`."""
         self._call("POST", "/result", result.to_json(), patient=patient)
 
-    def status(self) -> api.Status:
+    def status(self, *, patient: bool = True) -> api.Status:
         """Where the task stands."""
-        return api.Status.from_json(self._call("GET", "/status"))
+        return api.Status.from_json(self._call("GET", "/status", patient=patient))
 
     def _call(
         self, method: str, path: str, body: bytes = b"", *, token: str | None = "", patient: bool = True

@@ -81,4 +81,5 @@ class Limits:
     grace_s: float = 5  # for the engine to stop after a cancel
     verdict_s: float = 7200  # for the box to verify and commit, as long as it answers
     question_s: float = 600  # for somebody at the keyboard
+    failed_s: float = 600  # that a failure stays on the screen, unless somebody presses Enter
     notice_s: float = 10  # that a last message can be read before the PC goes down

@@ -60,7 +60,8 @@ def options(export: NfsExport, read_only: bool) -> str:
     """The mount options.
 
     Chunks are immutable, so their attributes need not be asked for again at each open (`nocto`); that a chunk is
-    *absent* is never remembered (`lookupcache=positive`): it may have been repaired. `retry=0`: we do the waiting.
+    *absent* is never remembered (`lookupcache=positive`): it may have been repaired. What lies in a staging folder is
+    looked up again after a second (`acdirmax=1`): the box takes files away. `retry=0`: we do the waiting.
     """
     common = f"vers=4.1,proto=tcp,port={export.port},sec=sys,hard,retry=0,{_SAFE}"
-    return f"{common},ro,nocto,lookupcache=positive" if read_only else f"{common},rw"
+    return f"{common},ro,nocto,lookupcache=positive" if read_only else f"{common},rw,acdirmin=1,acdirmax=1"

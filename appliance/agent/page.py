@@ -76,6 +76,7 @@ class View:
     error: str = ""
     remedy: str = ""
     good: str = ""  # how it ended
+    footer: str = ""
     lines: tuple[str, ...] = field(default=())
 
     def with_line(self, line: str) -> View:
@@ -154,8 +155,8 @@ def _middle(view: View) -> list[tuple[Style, str]]:
 
 
 def _footer(view: View) -> str:
-    if view.error or view.good:
-        return ""
+    if view.footer or view.error or view.good:
+        return view.footer
     return "Do not switch this PC off." if view.meter is not None else ""
 
 

@@ -10,10 +10,10 @@ from appliance.agent.client import Box, BoxAway, Refused
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits
 from appliance.agent.page import Meter
-from appliance.agent.room import Room
 from appliance.agent.stop import Stop
 from appliance.engine.capture import EngineProgress
 from appliance.errors import ApplianceError, Cancelled, Unavailable
+from appliance.events import TaskState
 from appliance.wire import agentapi as api
 
 _RATE_WINDOW_S = 10.0
@@ -23,9 +23,9 @@ _LINES_A_CALL = 200
 class Reporter:
     """Reports of one task. `latest` may be called by any thread at any rate; the box hears of it once a second."""
 
-    def __init__(self, box: Box, display: Display, kind: str, stop: Stop, limits: Limits, room: Room) -> None:
+    def __init__(self, box: Box, display: Display, kind: str, stop: Stop, limits: Limits) -> None:
         self._box, self._display, self._kind = box, display, kind
-        self._stop, self._limits, self._room = stop, limits, room
+        self._stop, self._limits = stop, limits
         now = time.monotonic()
         self._begun = self._moved = self._heard = now
         self._state = EngineProgress("starting", 0, 0)
@@ -63,7 +63,6 @@ class Reporter:
         meter = self._meter()
         if meter.phase != "starting":
             self._display.progress(self._kind, meter)
-        mark = self._room.mark()
         now = time.monotonic()
         try:
             answer = self._box.progress(
@@ -80,15 +79,23 @@ class Reporter:
             if now - self._heard > 2 * self._limits.report_every_s:
                 self._display.waiting("")
             self._heard = now
-            if self._room.reported(mark, answer.staged_bytes):
-                self._moved = now
             if answer.cancelled:
-                raise Cancelled("The operator cancelled the task.")
+                raise self._why_stop()
         if now - self._moved > self._limits.stall_s:
             raise Unavailable(
                 f"Nothing has moved for {self._limits.stall_s / 60:.0f} min while {meter.phase}.",
                 hint="Check the box's nfs service and this PC's disk, then start the PC from the network again.",
             )
+
+    def _why_stop(self) -> ApplianceError:
+        """The box wants us to stop: cancelled by the operator, or given up by the box itself."""
+        try:
+            status = self._box.status(patient=False)
+        except ApplianceError:
+            status = api.Status("cancelled")
+        if status.state == TaskState.FAILED and status.error:
+            return Unavailable(status.error, hint=status.remedy)
+        return Cancelled("The operator cancelled the task.")
 
     def _meter(self) -> Meter:
         state, now = self._state, time.monotonic()

@@ -15,18 +15,19 @@ from appliance.agent.cmdline import BootLine
 from appliance.agent.consoles import Consoles
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits, Machine
+from appliance.agent.page import span
 from appliance.agent.stop import Stop
-from appliance.agent.work import Job, perform
+from appliance.agent.work import Job, perform, tell_failure
 from appliance.errors import ApplianceError, Cancelled
 from appliance.events import AfterTask
 from appliance.wire.agentapi import CheckIn, CheckInAnswer, Inventory, TaskOrder
 
 
 class Exit(IntEnum):
-    """What the init of the initramfs does next."""
+    """How a start ended, and what the init of the initramfs does next."""
 
     POWER_OFF = 0
-    FAILED = 1  # leave the message on the screen, power off after ten minutes
+    FAILED = 1  # said on every console and left there for `Limits.failed_s`: power off
     REBOOT = 10
     STAY = 11
 
@@ -55,33 +56,40 @@ class _Start:
 def run(machine: Machine, limits: Limits, consoles: Consoles) -> Exit:
     """Do what this PC was booted for. Every failure ends on the screen in words, and as an exit status."""
     display = Display(consoles)
-    _quieten_kernel(machine)
     display.start()
     display.say("agent starting")
     try:
+        end = _attempt(machine, limits, display)
+        if end is Exit.FAILED:
+            _linger(display, limits)
+        return end
+    finally:
+        display.close()
+
+
+def _attempt(machine: Machine, limits: Limits, display: Display) -> Exit:
+    try:
         return _run(machine, limits, display)
-    except Cancelled as error:
-        display.failed(error.message, error.hint or "This PC powers off.")
-        time.sleep(limits.notice_s)
-        return Exit.POWER_OFF
     except ApplianceError as error:
         display.failed(error.message, error.hint)
-        return Exit.FAILED
     except Exception as error:
         display.note(traceback.format_exc())
         display.failed(
             f"The agent met an error of its own: {type(error).__name__}: {error}.",
             "Please report this with the task's log.",
         )
-        return Exit.FAILED
-    finally:
-        display.close()
+    return Exit.FAILED
 
 
-def _quieten_kernel(machine: Machine) -> None:
-    """Only errors of the kernel may be written over the page (printk's console level 4: below warnings)."""
-    with contextlib.suppress(OSError):
-        (machine.proc / "sys/kernel/printk").write_text("4\n")
+def _linger(display: Display, limits: Limits) -> None:
+    """Leave a failure on the screen until somebody presses Enter or its time is over."""
+    deadline = time.monotonic() + limits.failed_s
+    display.consoles.discard_typed()
+    while (left := deadline - time.monotonic()) > 0:
+        display.show(footer=f"This PC powers off in {span(left)}. Enter: power off now.")
+        line, _ = display.consoles.typed_line(min(1.0, left))
+        if line is not None:
+            return
 
 
 def _run(machine: Machine, limits: Limits, display: Display) -> Exit:
@@ -89,7 +97,7 @@ def _run(machine: Machine, limits: Limits, display: Display) -> Exit:
     booted = hardware.firmware(machine)
     words = booted.kind.upper() + (", Secure Boot on" if booted.secure_boot else "")
     display.show(box=line.url, mac=line.boot_mac, firmware=words)
-    display.note(f"agent {__version__}, {words} ({booted.evidence})")
+    display.say(f"agent {__version__}, {words} ({booted.evidence})")
     address = network.bring_up(machine, line.boot_mac, limits, display.doing)
     try:
         display.say(
@@ -143,15 +151,17 @@ def _task(start: _Start) -> Exit:
     start.display.show(model=f"{found.vendor} {found.model}".strip())
     _send_inventory(start, found)
     start.display.doing("asking for the task")
-    order = start.box.task()
+    try:
+        order = start.box.task()
+    except ApplianceError as error:
+        tell_failure(start.machine, start.box, start.display, start.stop, error)
+        raise
     if order is None:
         start.display.done("no task for this PC, powering off", "There is no task for this PC. It powers off.")
         time.sleep(start.limits.notice_s)
         return Exit.POWER_OFF
     try:
         perform(Job(start.machine, start.box, start.display, start.limits, start.stop, order))
-    except Cancelled:
-        raise
     except ApplianceError as error:
         return _failed(start, order, error)
     status, words = _AFTER.get(order.after, _AFTER[AfterTask.POWEROFF])
@@ -163,7 +173,12 @@ def _task(start: _Start) -> Exit:
 def _failed(start: _Start, order: TaskOrder, error: ApplianceError) -> Exit:
     """A failed task never reboots, or a PC whose disk is half written would start from it."""
     start.display.failed(error.message, error.hint)
-    return Exit.STAY if order.after == AfterTask.STAY else Exit.FAILED
+    if order.after == AfterTask.STAY:
+        return Exit.STAY
+    if isinstance(error, Cancelled):  # whoever cancelled it knows
+        time.sleep(start.limits.notice_s)
+        return Exit.POWER_OFF
+    return Exit.FAILED
 
 
 def _register(start: _Start) -> Exit:

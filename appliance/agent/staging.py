@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.agent.client import Box
 from appliance.agent.machine import Limits
-from appliance.agent.room import Room
+from appliance.agent.room import PART, Room
 from appliance.agent.stop import Stop
 from appliance.errors import NoSpace, Unavailable
 
@@ -48,19 +48,25 @@ class StagingSink:
             if id in self._taken:
                 return
             self._taken.add(id)
-        self._wait_for_room(len(frame))
-        self._write_patiently(id.hex(), frame)
+        name = id.hex()
+        self._wait_for_room(name, len(frame))
+        self._write_patiently(name, frame)
+        self._room.put(name)
         with self._lock:
             self.put_bytes += len(frame)
             self.put_chunks += 1
 
-    def _wait_for_room(self, size_bytes: int) -> None:
-        deadline = time.monotonic() + self._limits.room_s
-        told_at = time.monotonic() + 2  # the folder is often full for a moment; that needs no words
+    def _wait_for_room(self, name: str, size_bytes: int) -> None:
+        begun, held = time.monotonic(), self._room.held_bytes
+        told_at = begun + 2  # the folder is often full for a moment; that needs no words
         waited = False
-        while not self._room.take(size_bytes):
+        while not self._room.claim(name, size_bytes):
             now = time.monotonic()
-            if now > deadline:
+            if self._room.held_bytes < held:  # the box is at work; others were faster to take the room
+                begun = now
+            held = self._room.held_bytes
+            left = begun + self._limits.room_s - now
+            if left <= 0:
                 limit = f"{self._room.limit_bytes / 1e6:.0f} MB"
                 raise NoSpace(
                     f"The box has taken nothing from the full staging folder ({limit}) for {_minutes(self._limits)}.",
@@ -68,7 +74,7 @@ class StagingSink:
                 )
             if now > told_at:
                 waited = True
-                self._on_wait("The box has to store what was sent before more can follow", deadline - now)
+                self._on_wait("The box has to store what was sent before more can follow", left)
             self._stop.wait(_ROOM_POLL_S)
         if waited:
             self._on_wait("", 0)
@@ -96,7 +102,7 @@ class StagingSink:
             pause = min(pause * 2, self._limits.retry_most_s)
 
     def _write(self, name: str, frame: bytes) -> None:
-        part = self._folder / f"{name}.part"
+        part = self._folder / (name + PART)
         file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(frame)

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from appliance.agent import page
 from appliance.agent.chunks import NfsChunks
-from appliance.agent.client import Box, Refused
+from appliance.agent.client import Box, BoxAway, Refused
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits, Machine
 from appliance.agent.mounts import Mounts
@@ -55,19 +55,18 @@ def perform(job: Job) -> None:
     order, display = job.order, job.display
     display.show(task=_title(order))
     display.say(f"task {order.task_id}: {order.kind} {order.image_name}")
-    room = Room(order.staging_limit_bytes)
-    reporter = Reporter(job.box, display, order.kind, job.stop, job.limits, room)
+    reporter = Reporter(job.box, display, order.kind, job.stop, job.limits)
     mounts = Mounts(job.machine, job.limits, job.stop, display.waiting)
     reporter.start()
     try:
         try:
-            result = run_stoppable(lambda: _work(job, reporter, mounts, room), job.stop, job.limits)
+            result = run_stoppable(lambda: _work(job, reporter, mounts), job.stop, job.limits)
         finally:
             mounts.close()
             reporter.close()
     except Exception as error:
         failure = _in_words(job, error)
-        _tell_failure(job, failure)
+        tell_failure(job.machine, job.box, display, job.stop, failure)
         raise failure from error
     finish(job, result)
 
@@ -88,14 +87,14 @@ def _title(order: api.TaskOrder) -> str:
     return f"{order.task_id}: {order.kind} image {order.image_name}{version}"
 
 
-def _work(job: Job, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
+def _work(job: Job, reporter: Reporter, mounts: Mounts) -> api.Result:
     disk = choose_disk(list_disks(job.machine.sys, job.machine.dev), job.order.disk)
     job.display.say(
         f"disk {disk.path}, {page.size(disk.size_bytes)} {disk.model}".rstrip(),
         disk=f"{disk.path}  {page.size(disk.size_bytes)}  {disk.bus}  {disk.model}",
     )
     if job.order.kind == TaskKind.CAPTURE:
-        return _capture(job, disk, reporter, mounts, room)
+        return _capture(job, disk, reporter, mounts)
     if job.order.kind == TaskKind.DEPLOY:
         return _deploy(job, disk, reporter, mounts)
     raise BadData(
@@ -104,18 +103,31 @@ def _work(job: Job, reporter: Reporter, mounts: Mounts, room: Room) -> api.Resul
     )
 
 
+def _room(folder: Path, limit_bytes: int) -> Room:
+    room = Room(folder, limit_bytes)
+    try:
+        room.inherit()
+    except OSError as error:
+        raise Unavailable(
+            f"The staging folder cannot be used: {error.strerror}.",
+            hint="Check the box's nfs service: diecast doctor",
+        ) from error
+    return room
+
+
 def _threads() -> int:
     """Enough that disk, processor and network overlap on any PC, few enough for one with 1 GB of memory."""
     return max(4, min(16, 2 * (os.cpu_count() or 1)))
 
 
-def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts, room: Room) -> api.Result:
+def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Result:
     order = job.order
     if order.staging is None:
         raise BadData(
             "The box gave a capture no staging folder.", hint="Check that its nfs service runs: diecast doctor"
         )
     folder = mounts.mount(order.staging, "staging", read_only=False)
+    room = _room(folder, order.staging_limit_bytes)
     sink = StagingSink(job.box, folder, room, job.stop, job.limits, job.display.waiting)
     made = capture(
         Path(disk.path),
@@ -196,20 +208,20 @@ def run_stoppable(work: Callable[[], _T], stop: Stop, limits: Limits) -> _T:
     return values[0]
 
 
-def _tell_failure(job: Job, error: ApplianceError) -> None:
+def tell_failure(machine: Machine, box: Box, display: Display, stop: Stop, error: ApplianceError) -> None:
     """The box hears why, with the log; patiently, unless it was the box that ended the task."""
-    if isinstance(error, Cancelled) and job.stop.is_set():
+    if isinstance(error, (Cancelled, BoxAway)):
         return
-    kernel = job.machine.run(["dmesg"], 5)
+    kernel = machine.run(["dmesg"], 5)
     if kernel.status == 0:
-        job.display.note("last lines of the kernel:\n" + "\n".join(kernel.output.splitlines()[-40:]))
-    job.display.note(f"failed: {error}")
-    send_log(job.box, job.display)
+        display.note("last lines of the kernel:\n" + "\n".join(kernel.output.splitlines()[-40:]))
+    display.note(f"failed: {error}")
+    send_log(box, display)
     result = api.Result(ok=False, error=error.message[: api.MAX_TEXT], remedy=error.hint[: api.MAX_TEXT])
     try:
-        job.box.result(result, patient=not job.stop.is_set())
+        box.result(result, patient=not stop.is_set())
     except ApplianceError as refusal:
-        job.display.note(f"the box did not take the result: {refusal}")
+        display.note(f"the box did not take the result: {refusal}")
 
 
 def finish(job: Job, result: api.Result) -> None:

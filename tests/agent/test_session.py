@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from appliance.agent import network
-from appliance.agent.machine import Limits, Machine, Outcome
+from appliance.agent.machine import Machine, Outcome
 from appliance.agent.page import clean
 from appliance.agent.session import Exit, run
 from appliance.engine.chunkstore import ChunkStore
@@ -261,21 +261,24 @@ def test_a_capture_waits_while_the_staging_folder_is_full_and_goes_on(lab: Lab) 
     data = content(40, seed=3)
     lab.disk("sda", data)
 
-    class TakingBox(FixedBox):
-        """Takes from the folder at each report, as the scheduler does, and says what is left."""
+    highest = 0
+    ended = threading.Event()
 
-        highest = 0
+    def take() -> None:
+        """The scheduler's part: pass after pass over the folder."""
+        nonlocal highest
+        while not ended.wait(0.2):
+            highest = max(highest, sum(path.stat().st_size for path in lab.staging.iterdir()))
+            lab.store.ingest(1, limit_bytes=3 * MIB + MIB // 2)
 
-        def _on_progress(self, body: bytes) -> Reply:
-            self.highest = max(self.highest, sum(path.stat().st_size for path in lab.staging.iterdir()))
-            lab.store.ingest(1, limit_bytes=1 << 40)
-            self.staged_bytes = sum(path.stat().st_size for path in lab.staging.iterdir())
-            return super()._on_progress(body)
-
-    with TakingBox(lab.store) as box:
-        box.order = lab.order("capture", staging_limit_bytes=3 * MIB)
+    scheduler = threading.Thread(target=take)
+    scheduler.start()
+    with FixedBox(lab.store) as box:
+        box.order = lab.order("capture", staging_limit_bytes=3 * MIB + MIB // 2)
         assert lab.start(box) is Exit.POWER_OFF, lab.heard.lines
-    assert box.highest <= 3 * MIB
+        ended.set()
+        scheduler.join()
+    assert 2 * MIB < highest <= 3 * MIB + MIB // 2
     assert lab.store.verify(box.version_id, lambda done, total: None).ok
 
 
@@ -428,6 +431,48 @@ def test_a_cancelled_task_stops_within_seconds_and_powers_off(lab: Lab, monkeypa
     assert box.results == []
 
 
+def test_a_cancelled_task_that_is_to_stay_stays(lab: Lab) -> None:
+    lab.disk("sda", content(4))
+    with FixedBox(lab.store) as box:
+        box.order, box.final = lab.order("capture", after="stay"), api.Status("cancelled")
+        assert lab.start(box) is Exit.STAY
+
+
+def test_a_task_given_up_by_the_box_is_not_called_cancelled(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.disk("sda", content(60, seed=9))
+    staging_takes(monkeypatch, lambda: time.sleep(0.1))
+    with FixedBox(lab.store) as box:
+        box.order, box.cancelled = lab.order("capture"), True
+        box.final = api.Status("failed", "Chunk 12ab of the capture is broken.", "Capture again.")
+        assert lab.start(box) is Exit.FAILED
+    assert lab.heard.lines[-1] == "diecast: failed: Chunk 12ab of the capture is broken. Capture again."
+
+
+def test_an_order_that_cannot_be_read_is_told_to_the_box(lab: Lab) -> None:
+    class NewerBox(FixedBox):
+        """Of a version whose orders mean something else."""
+
+        def _on_task(self, body: bytes) -> Reply:
+            return Reply(200, b'{"task_id": "seventeen"}')
+
+    with NewerBox(lab.store) as box:
+        box.order = lab.order("capture", after="reboot")
+        assert lab.start(box) is Exit.FAILED
+    assert "TaskOrder" in box.results[0].error
+
+
+def test_a_failure_stays_on_the_screen_until_its_time_is_over(lab: Lab) -> None:
+    lab.limits = replace(QUICK, failed_s=1.2)
+    (lab.machine.sys / "block").mkdir()
+    began = time.monotonic()
+    with FixedBox(lab.store) as box:
+        box.order = lab.order("capture")
+        assert lab.start(box) is Exit.FAILED
+    assert time.monotonic() - began >= 1.2
+    assert "There is no fixed disk" in lab.heard.page
+    assert "This PC powers off in 0:0" in lab.heard.page
+
+
 def test_a_cancel_is_obeyed_even_when_nfs_hangs_for_good(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.disk("sda", content(8))
     hang = threading.Event()
@@ -513,7 +558,7 @@ def test_a_box_that_never_answers_is_named(lab: Lab) -> None:
 
 def test_a_kernel_line_without_a_box_ends_in_words(machine: Machine, heard: Heard) -> None:
     write(machine.proc, {"cmdline": "console=ttyS0"})
-    assert run(machine, Limits(), heard.consoles) is Exit.FAILED
+    assert run(machine, QUICK, heard.consoles) is Exit.FAILED
     assert "names no box to talk to" in heard.lines[-1]
 
 
