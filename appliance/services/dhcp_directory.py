@@ -18,10 +18,13 @@ from appliance.wire.pxe import PxeClient
 
 _RECHECK_S = 0.25  # an operator's change is seen after so long
 
+_MAX_REMEMBERED = 10_000
+
 
 class HostBook(Protocol):
     """What is used of `store.hosts`."""
 
+    def dock_macs(self) -> list[str]: ...
     def list(self) -> list[Host]: ...
     def identify(self, macs: Iterable[str], uuid: UUID | None) -> Host | None: ...
 
@@ -55,6 +58,10 @@ class Directory:
         self._version: int | None = None
         self._checked = float("-inf")
         self._by_mac: dict[str, Host] = {}
+        self._by_id: dict[int, Host] = {}
+        self._uuids: set[UUID] = set()
+        self._marks: object = None  # everything that decides who is who
+        self._known_as: dict[tuple[str, UUID | None], int | None] = {}
 
     def refresh(self) -> None:
         """Read hosts and reservations again if the store has changed."""
@@ -65,7 +72,13 @@ class Directory:
         version = self._data_version()  # moves with our own leases too
         if version == self._version:
             return
-        self._by_mac = {mac: host for host in self._hosts.list() for mac in host.macs}
+        hosts = self._hosts.list()
+        self._by_id = {host.id: host for host in hosts}
+        self._by_mac = {mac: host for host in hosts for mac in host.macs}
+        self._uuids = {form for host in hosts if host.uuid for form in (host.uuid, UUID(bytes_le=host.uuid.bytes))}
+        marks = ([(host.id, host.macs, host.uuid) for host in hosts], self._hosts.dock_macs())
+        if marks != self._marks:
+            self._marks, self._known_as = marks, {}
         self._on_reservations(self._reservations.reservations())
         self._version = version
         # A large room's hosts take a while to read: never more than a tenth of the time.
@@ -75,7 +88,16 @@ class Directory:
         """The host with this MAC; for a network boot also the one with its UUID, by the store's rules."""
         if pxe is None:
             return self._by_mac.get(mac)
-        return self._hosts.identify([mac], pxe.machine_id)
+        if mac not in self._by_mac and pxe.machine_id not in self._uuids:
+            return None  # neither mark is anybody's: no rule can make a host of it
+        key = (mac, pxe.machine_id)
+        if key not in self._known_as:
+            if len(self._known_as) >= _MAX_REMEMBERED:
+                self._known_as.clear()
+            found = self._hosts.identify([mac], pxe.machine_id)
+            self._known_as[key] = None if found is None else found.id
+        host_id = self._known_as[key]
+        return None if host_id is None else self._by_id.get(host_id)
 
     def is_silent_for(self, host: Host | None, pxe: PxeClient) -> bool:
         """Whether this firmware is to get no answer, so that it goes on to its own disk untouched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,10 +47,13 @@ class Books:
     hosts: list[Host] = field(default_factory=list)
     tasks: dict[int, Task] = field(default_factory=dict)
     reserved: list[Reservation] = field(default_factory=list)
+    docks: builtins.list[str] = field(default_factory=builtins.list)
     version: int = 1
     reads: int = 0
+    lookups: int = 0
 
     def identify(self, macs: Iterable[str], uuid: UUID | None) -> Host | None:
+        self.lookups += 1
         wanted = set(macs)
         return next((host for host in self.hosts if wanted & set(host.macs) or (uuid and host.uuid == uuid)), None)
 
@@ -61,6 +65,9 @@ class Books:
 
     def data_version(self) -> int:
         return self.version
+
+    def dock_macs(self) -> builtins.list[str]:
+        return self.docks
 
     def list(self) -> list[Host]:
         self.reads += 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,7 @@ from appliance.errors import Unavailable
 from appliance.model import Host, Lease, Reservation
 from appliance.services.dhcp_directory import Directory
 from appliance.services.dhcp_recorder import Recorder, Seen
+from appliance.wire.pxe import PxeClient
 from tests.fakes.dhcp import MAC, Books, Clock
 
 
@@ -90,14 +92,39 @@ async def test_an_address_that_is_given_up_and_lent_again_in_one_write_stays() -
     assert [item.address for item in disk.writes[0]] == [IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")]
 
 
-async def test_sightings_are_written_but_never_before_leases_that_wait() -> None:
+async def test_sightings_are_written_after_the_leases_that_wait_and_hold_none_up() -> None:
     disk = SlowDisk()
     disk.go.set()
     recorder = Recorder(disk, disk)
-    recorder.seen(Seen(MAC, "10.0.0.1", None, 7, "x64 UEFI"))
+    for number in range(50):
+        recorder.seen(Seen(str(number), "10.0.0.1", None, 7, "x64 UEFI"))
     recorder.commit(lease(1), [], lambda: disk.sightings.append("acknowledged"))
+    await asyncio.sleep(0.02)
+    recorder.commit(lease(2), [], lambda: disk.sightings.append("acknowledged"))
     await recorder.close()
-    assert disk.sightings == ["acknowledged", MAC]
+    assert disk.sightings.index("acknowledged") == 0
+    assert sorted(set(disk.sightings) - {"acknowledged"}, key=int) == [str(number) for number in range(50)]
+    second = len(disk.sightings) - 1 - disk.sightings[::-1].index("acknowledged")
+    assert second < 40, "a lease waited for all sightings"
+
+
+class BlindDisk(SlowDisk):
+    """Cannot write sightings."""
+
+    def seen(self, mac: str, *_: Any, **__: Any) -> None:
+        raise Unavailable("The store is locked.")
+
+
+async def test_sightings_that_cannot_be_written_are_said_and_leases_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    disk = BlindDisk()
+    disk.go.set()
+    recorder = Recorder(disk, disk)
+    done: list[str] = []
+    recorder.seen(Seen(MAC, "", None, 7, ""))
+    recorder.commit(lease(1), [], lambda: done.append("acknowledged"))
+    await recorder.close()
+    assert done == ["acknowledged"]
+    assert "The store took no sightings: The store is locked." in caplog.text
 
 
 def test_the_store_is_read_again_only_when_it_changed() -> None:
@@ -115,3 +142,36 @@ def test_the_store_is_read_again_only_when_it_changed() -> None:
     directory.refresh()
     assert directory.host_of(MAC, None) is None
     assert len(reserved) == 2
+
+
+def test_a_firmware_that_is_nobodys_costs_no_query_and_a_known_one_costs_one() -> None:
+    books, clock = Books(hosts=[Host(1, "pc-01", (MAC,))]), Clock()
+    directory = Directory(books, books, books, books.data_version, lambda _: None, clock)
+    directory.refresh()
+    firmware = PxeClient(7, UUID(int=5), is_ipxe=False, is_http=False)
+    assert directory.host_of("02:00:00:00:00:99", firmware) is None
+    assert books.lookups == 0
+    assert [directory.host_of(MAC, firmware) for _ in range(9)] == [books.hosts[0]] * 9
+    assert books.lookups == 1
+
+
+def test_a_changed_host_is_seen_without_asking_who_it_is_and_a_changed_mark_asks_again() -> None:
+    books, clock = Books(hosts=[Host(1, "pc-01", (MAC,))]), Clock()
+    directory = Directory(books, books, books, books.data_version, lambda _: None, clock)
+    firmware = PxeClient(7, UUID(int=5), is_ipxe=False, is_http=False)
+
+    def after(*hosts: Host, docks: tuple[str, ...] = ()) -> Host | None:
+        books.hosts, books.docks = [*hosts], [*docks]
+        books.version += 1
+        clock.now += 60
+        directory.refresh()
+        return directory.host_of(MAC, firmware)
+
+    assert after(Host(1, "renamed", (MAC,))) == Host(1, "renamed", (MAC,))
+    assert after(Host(1, "renamed", (MAC,), sealed=True)) == Host(1, "renamed", (MAC,), sealed=True)
+    assert books.lookups == 1
+    by_uuid = Host(2, "other", ("02:00:00:00:00:01",), uuid=UUID(int=5))
+    assert after(by_uuid) == by_uuid
+    assert books.lookups == 2
+    assert after(by_uuid, docks=("02:00:00:00:00:01",)) == by_uuid
+    assert books.lookups == 3
