@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from appliance.store import Store
+from appliance.store.statements import execute
 from tests.store.conftest import NOON
 
 
@@ -52,3 +53,15 @@ def test_the_data_version_changes_with_own_and_foreign_changes_and_with_nothing_
     versions.append(store.data_version())
     assert len(set(versions)) == 4
     assert store.data_version() == versions[-1]
+
+
+def test_every_commit_is_on_the_disk_but_those_that_say_so(store: Store) -> None:
+    def pragma(name: str) -> object:
+        with store._database.read() as sql:
+            return execute(sql, f"PRAGMA {name}").fetchone()[0]
+
+    full, normal = 2, 1
+    assert (pragma("journal_mode"), pragma("foreign_keys"), pragma("synchronous")) == ("wal", 1, full)
+    with store._database.write(durable=False) as sql:
+        assert execute(sql, "PRAGMA synchronous").fetchone()[0] == normal
+    assert pragma("synchronous") == full
