@@ -100,15 +100,26 @@ def _add_dependencies(modules: Modules) -> None:
     for line in (modules.folder / "modules.dep").read_text().splitlines():
         name, _, needs = line.partition(":")
         hard[name.removeprefix("kernel/")] = [need.removeprefix("kernel/") for need in needs.split()]
-    by_name = {_module_name(name): name for name in modules.everything}
+    providers = _providers(modules)
     waiting = sorted(modules.chosen)
     while waiting:
         name = waiting.pop()
         soft = [_plain(word) for kind, text in _info(modules, name) if kind != "firmware" for word in text.split()]
-        wanted = hard.get(name, []) + [by_name[word] for word in soft if word in by_name]
+        wanted = hard.get(name, []) + [provider for word in soft for provider in providers.get(word, [])]
         new = [need for need in wanted if need not in modules.chosen]
         modules.chosen.update(new)
         waiting += new
+
+
+def _providers(modules: Modules) -> dict[str, list[str]]:
+    """Module name or alias -> modules: a soft dependency such as ext4's `crc32c` is an alias that several answer."""
+    by_name = {_module_name(name): name for name in modules.everything}
+    providers = {word: [name] for word, name in by_name.items()}
+    for line in (modules.folder / "modules.alias").read_text().splitlines():
+        kind, *fields = line.split()
+        if kind == "alias" and _plain(fields[1]) in by_name:
+            providers.setdefault(_plain(fields[0]), []).append(by_name[_plain(fields[1])])
+    return providers
 
 
 def _module_name(path: str) -> str:
