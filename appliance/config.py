@@ -112,7 +112,7 @@ class Nfs:
     port: int = _key(2049, "TCP port.")
     lease_s: int = _key(10, "NFSv4 lease time in seconds.")
     grace_s: int = _key(15, "NFSv4 grace time in seconds: how long opens wait after a restart of the server.")
-    staging_uid: int = _key(64711, "User id that all writers to staging folders are squashed to; owns nothing else.")
+    staging_uid: int = _key(65600, "User id that all writers to staging folders are squashed to; owns nothing else.")
     staging_limit_mb: int = _key(4096, "Largest size of a staging folder in 10^6 bytes; a capture beyond it fails.")
 
 

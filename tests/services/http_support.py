@@ -105,7 +105,7 @@ class Site:
     def export(self, task_id: int, ip: str = "127.0.0.1") -> Path:
         """What the NFS service does for a running task."""
         self.store.settings.set(f"nfs.ready.{task_id}", ip)
-        return self.box.chunks.open_staging(task_id, 64711)
+        return self.box.chunks.open_staging(task_id, 65600)
 
     def captured(self, image: TinyImage, name: str = "win11", mac: str = "52:54:00:00:00:99") -> Task:
         """A version made by a whole capture, without HTTP."""

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
 
 SERVER = "10.83.0.1"
 PCS = {"pc1": "10.83.0.11", "pc2": "10.83.0.12"}
-UID = 64711
+UID = 65600
 LIMIT_MB = 2
 CHUNK = "ab" * 32
 

@@ -23,7 +23,7 @@ from appliance.services.nfs_kernel import KernelServer
 from appliance.services.nfsd import Controller, choose_backend, folder_size
 from appliance.store import Store
 
-UID = 64711
+UID = 65600
 PC1, PC2 = IPv4Address("10.20.5.1"), IPv4Address("10.20.5.2")
 IMAGES = Path("/srv/diecast")
 
@@ -71,8 +71,8 @@ EXPORTS = wanted_exports([task(7, TaskKind.CAPTURE, str(PC1)), task(8, TaskKind.
 
 
 def test_exports_of_the_kernel() -> None:
-    ro = "(ro,no_subtree_check,sync,sec=sys,secure,all_squash,anonuid=64711,anongid=64711)"
-    rw = "(rw,subtree_check,sync,sec=sys,secure,all_squash,anonuid=64711,anongid=64711)"
+    ro = "(ro,no_subtree_check,sync,sec=sys,secure,all_squash,anonuid=65600,anongid=65600)"
+    rw = "(rw,subtree_check,sync,sec=sys,secure,all_squash,anonuid=65600,anongid=65600)"
     assert nfs_kernel.render_exports(EXPORTS).splitlines()[1:] == [
         f"/srv/diecast/chunks 10.20.5.1{ro} 10.20.5.2{ro}",
         f"/srv/diecast/staging/7 10.20.5.1{rw}",
@@ -123,8 +123,8 @@ def test_exports_of_ganesha_name_each_client_and_squash_all() -> None:
         "Clients = 10.20.5.1;",
         "Access_Type = RW;",
         "Squash = All;",
-        "Anonymous_Uid = 64711;",
-        "Anonymous_Gid = 64711;",
+        "Anonymous_Uid = 65600;",
+        "Anonymous_Gid = 65600;",
         "Protocols = 4;",
         "Transports = TCP;",
         "SecType = sys;",

@@ -51,7 +51,7 @@ class World:
     def running_capture(self, name: str = "LAB1-01", mac: str = MAC) -> Task:
         host = self.store.hosts.add(name, [mac])
         task = self.store.tasks.capture(host, "win11")
-        self.box().chunks.open_staging(task.id, 64711)
+        self.box().chunks.open_staging(task.id, 65600)
         return self.store.tasks.checked_in(task.id, "127.0.0.1", mac)[0]
 
     def staged_capture(self, image: TinyImage = IMAGE, name: str = "LAB1-01", mac: str = MAC) -> Task:
