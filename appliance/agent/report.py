@@ -55,7 +55,7 @@ class Reporter:
             try:
                 self._report()
             except ApplianceError as reason:  # a refusal: the task has ended or belongs to another start
-                self._stop.request(reason)
+                self._stop.request(verdict(self._box, reason) if isinstance(reason, Refused) else reason)
                 return
             self._ended.wait(self._limits.report_every_s)
 
@@ -80,22 +80,12 @@ class Reporter:
                 self._display.waiting("")
             self._heard = now
             if answer.cancelled:
-                raise self._why_stop()
+                raise verdict(self._box, Cancelled("The operator cancelled the task."))
         if now - self._moved > self._limits.stall_s:
             raise Unavailable(
                 f"Nothing has moved for {self._limits.stall_s / 60:.0f} min while {meter.phase}.",
                 hint="Check the box's nfs service and this PC's disk, then start the PC from the network again.",
             )
-
-    def _why_stop(self) -> ApplianceError:
-        """The box wants us to stop: cancelled by the operator, or given up by the box itself."""
-        try:
-            status = self._box.status(patient=False)
-        except ApplianceError:
-            status = api.Status("cancelled")
-        if status.state == TaskState.FAILED and status.error:
-            return Unavailable(status.error, hint=status.remedy)
-        return Cancelled("The operator cancelled the task.")
 
     def _meter(self) -> Meter:
         state, now = self._state, time.monotonic()
@@ -108,6 +98,19 @@ class Reporter:
         passed = now - samples[0][0]
         speed = (state.done_bytes - samples[0][1]) / passed if passed > 0 else 0.0
         return Meter(state.phase, state.done_bytes, state.total_bytes, speed, now - self._begun)
+
+
+def verdict(box: Box, otherwise: ApplianceError) -> ApplianceError:
+    """Why the box wants no more of us: cancelled by the operator, or given up; `otherwise` if it says neither."""
+    try:
+        status = box.status(patient=False)
+    except ApplianceError:
+        return otherwise
+    if status.state == TaskState.CANCELLED:
+        return Cancelled("The operator cancelled the task.")
+    if status.state == TaskState.FAILED and status.error:
+        return Unavailable(status.error, hint=status.remedy)
+    return otherwise
 
 
 def send_log(box: Box, display: Display) -> None:

@@ -21,7 +21,7 @@ from appliance.agent.client import Box, BoxAway, Refused
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits, Machine
 from appliance.agent.mounts import Mounts
-from appliance.agent.report import Reporter, send_log
+from appliance.agent.report import Reporter, send_log, verdict
 from appliance.agent.room import Room
 from appliance.agent.staging import StagingSink
 from appliance.agent.stop import Stop
@@ -73,6 +73,8 @@ def perform(job: Job) -> None:
 
 def _in_words(job: Job, error: Exception) -> ApplianceError:
     """A bug must reach the box too: as a sentence, with its traceback in the log."""
+    if isinstance(error, Refused):  # a call of the engine may meet the end of the task before the reporter does
+        return verdict(job.box, error)
     if isinstance(error, ApplianceError):
         return error
     job.display.note("".join(traceback.format_exception(error)))
