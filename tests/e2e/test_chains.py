@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from appliance.events import BootStage
 from tests.e2e.conftest import AGENT_READY, BOOT_S, FOLDER, Lab
-from tests.lab.box import BoxOptions
+from tests.lab.box import BOOT_FILES, BoxOptions
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
@@ -29,23 +30,32 @@ def test_uefi_http_boot_reaches_the_agent_with_secure_boot_on(lab: Lab) -> None:
     assert lab.box.sightings()[pc.mac].arch == 16
 
 
-@pytest.fixture
-def proxy_lab() -> Iterator[tuple[Lab, Path]]:
-    """A box in proxyDHCP mode beside a dnsmasq that knows nothing of network boot; the path is dnsmasq's log."""
-    lab = Lab(FOLDER / "proxy", BoxOptions(dhcp_mode="proxy"))
+@contextmanager
+def dnsmasq(lab: Lab, *options: str) -> Iterator[Path]:
+    """A foreign DHCP server on a machine of its own in the lab; its log is handed over."""
     log = lab.folder / "dnsmasq.log"
     station = lab.network.add_station("dnsmasq", "10.77.0.2/24")
     words = ["dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", "--interface=eth0", "--bind-interfaces"]
     words += ["--dhcp-range=10.77.0.50,10.77.0.90,1h", "--log-dhcp", "--dhcp-authoritative"]
-    words += [f"--dhcp-leasefile={lab.folder}/dnsmasq.leases", "--user=root"]
+    words += [f"--dhcp-leasefile={lab.folder}/dnsmasq.leases", "--user=root", *options]
     with log.open("wb") as stream:
-        dnsmasq = subprocess.Popen([*station, *words], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
+        server = subprocess.Popen([*station, *words], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
     try:
-        lab.box.start()
-        yield lab, log
+        yield log
     finally:
-        dnsmasq.terminate()
-        dnsmasq.wait(10)
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def proxy_lab() -> Iterator[tuple[Lab, Path]]:
+    """A box in proxyDHCP mode beside a dnsmasq that knows nothing of network boot; the path is dnsmasq's log."""
+    lab = Lab(FOLDER / "proxy", BoxOptions(dhcp_mode="proxy"))
+    try:
+        with dnsmasq(lab) as log:
+            lab.box.start()
+            yield lab, log
+    finally:
         lab.close()
 
 
@@ -71,3 +81,26 @@ def test_beside_a_foreign_dhcp_server_a_bios_pc_gets_its_script_from_us(proxy_la
     pc = lab.pc("beside-bios", firmware="bios")
     pc.power_on()
     lab.box.sees(pc.mac, BootStage.LOCAL, BOOT_S)
+
+
+def test_our_own_ipxe_over_a_bios_cards_driver_takes_a_pc_to_the_agent() -> None:
+    """QEMU's BIOS ROMs are iPXE themselves and are never offered undionly.kpxe; a foreign server makes this one load it.
+
+    As soon as our TFTP has served it, the foreign server is gone, and everything further is between our iPXE and us.
+    """
+    lab = Lab(FOLDER / "undionly", BoxOptions(dhcp_mode="off"))
+    try:
+        with dnsmasq(lab, "--dhcp-boot=undionly.kpxe,box,10.77.0.1"):
+            lab.box.start()
+            pc = lab.pc("own-ipxe", firmware="bios", bus="nvme")
+            lab.box.cli("capture", "own-ipxe", "--image", "never")
+            pc.power_on()
+            served = f"got undionly.kpxe: {(BOOT_FILES / 'undionly.kpxe').stat().st_size / 1000:.0f} kB"
+            lab.box.wait_until(lambda: served in lab.box.log.read_text(), BOOT_S, lambda: "undionly.kpxe not fetched")
+        lab.box.stop()
+        lab.box.reconfigure(BoxOptions())
+        lab.box.start()
+        pc.waits_for(AGENT_READY, BOOT_S)
+        assert lab.box.json("lease", "list")
+    finally:
+        lab.close()

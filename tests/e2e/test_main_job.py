@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import FOLDER, Lab
 from tests.lab import demo
+from tests.lab.command import run
+from tests.lab.compare import compare, compare_disks, read_disk
+from tests.lab.debian_disk import ROOT
+from tests.lab.gptdisk import copy_disk, copy_range
 from tests.lab.mainjob import MainJob
+from tests.lab.pc import sha256_of
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(1200)]
 
@@ -52,3 +60,55 @@ def test_everything_held_and_the_report_has_the_keys_that_others_read(main_job: 
         }
         assert target["seconds"] > 0
     assert demo.all_held(main_job), main_job.report.faults
+
+
+@pytest.fixture(scope="module")
+def second_lab() -> Iterator[Lab]:
+    """A lab of its own with an empty store."""
+    lab = Lab(FOLDER / "hard_off")
+    try:
+        lab.box.start()
+        yield lab
+    finally:
+        lab.close()
+
+
+def replayed(disk: Path) -> Path:
+    """A copy of a disk whose root file system had its journal replayed and is sound, as e2fsck says."""
+    copy, root = disk.with_suffix(".replayed"), disk.with_suffix(".root")
+    copy_disk(disk, copy)
+    root.unlink(missing_ok=True)
+    copy_range(copy, ROOT.offset, ROOT.size, root)
+    run(["e2fsck", "-p", root], ok=(0, 1))
+    run(["e2fsck", "-fn", root])
+    copy_range(root, 0, ROOT.size, copy, ROOT.offset)
+    root.unlink()
+    return copy
+
+
+def test_a_master_switched_off_hard_is_unchanged_and_its_copy_recovers_as_it_would(
+    main_job: MainJob, second_lab: Lab
+) -> None:
+    """The demo's BIOS PC had its plug pulled at its login prompt: its journal waits to be replayed."""
+    lab = second_lab
+    master = lab.pc("master", firmware="bios", bus="sata")
+    copy_disk(main_job.pcs["bios-pc"].disk, master.disk)
+    features = run(["dumpe2fs", "-h", f"{master.disk}?offset={ROOT.offset}"])
+    assert "needs_recovery" in features
+    before = sha256_of(master.disk)
+    lab.box.cli("capture", "master", "--image", "debian")
+    task = lab.open_task("master")
+    master.power_on(stop_at_reboot=True)
+    lab.waits_until_done(task.id, 420)
+    master.waits_until_off(60)
+    assert sha256_of(master.disk) == before
+    target = lab.pc("target", firmware="bios", bus="virtio", disk_mib=3200)
+    lab.box.cli("deploy", "debian", "target", "--yes")
+    task = lab.open_task("target")
+    target.power_on(stop_at_reboot=True)
+    lab.waits_until_done(task.id, 420)
+    target.waits_until_off(60)
+    comparison = compare_disks(master.disk, target.disk)
+    assert comparison.equal, str(comparison)
+    after = compare(read_disk(replayed(master.disk)), read_disk(replayed(target.disk)))
+    assert after.equal, str(after)

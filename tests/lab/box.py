@@ -92,6 +92,11 @@ class Box:
                 raise LabError(f"The services did not start. Their last lines:\n{said}\n    See {self.log}")
             time.sleep(0.2)
 
+    def reconfigure(self, options: BoxOptions) -> None:
+        """Write other settings; the services take them when they start next."""
+        self.options = options
+        self.config.write_text(self._toml())
+
     def stop(self) -> None:
         """End the services as systemd would."""
         if self._process and self._process.poll() is None:
