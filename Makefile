@@ -3,7 +3,6 @@ SHELL := /bin/bash
 VENV := build/venv
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-JUNIT ?= build/junit.xml
 
 .PHONY: help demo lab test test-all check lint bench agent disks clean venv preflight
 help: ## this list
@@ -35,13 +34,13 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 check: $(VENV)/.ready lint ## everything without guests
-	@pytest -m "not guest and not slow" --junitxml=$(JUNIT)
+	@pytest -n 2 -m "not guest and not slow" --junitxml=build/check.xml
 
 test: agent disks lint ## everything, guests included
-	@pytest -m "not slow" --junitxml=$(JUNIT)
+	@image-build/run-tests.sh "not slow"
 
 test-all: agent disks lint ## as test, and the slow ones
-	@pytest --junitxml=$(JUNIT)
+	@image-build/run-tests.sh ""
 
 bench: agent disks ## measure, beside the peers; ONLY=name,... replaces only those entries
 	@$(PY) -m tests.bench --output build/bench.json $(if $(ONLY),--only $(ONLY))

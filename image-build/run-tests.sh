@@ -1,0 +1,22 @@
+#!/bin/bash
+# Run the tests that $1 selects (a pytest marker expression, empty for all): first those without guests, two at a time, then
+# the guests, one after the other, because each starts as many PCs as two cores bear. Ends with one line for both.
+set -u
+select=$1
+and=${select:+ and $select}
+status=0
+pytest -n 2 -m "not guest$and" --junitxml=build/check.xml || status=1
+pytest -m "guest$and" --junitxml=build/guests.xml || status=1
+python - build/check.xml build/guests.xml <<'PYTHON'
+import sys
+from xml.etree import ElementTree
+
+counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+for path in sys.argv[1:]:
+    for suite in ElementTree.parse(path).iter("testsuite"):
+        for name in counts:
+            counts[name] += int(suite.get(name, 0))
+failed = counts["failures"] + counts["errors"]
+print(f"{counts['tests'] - failed - counts['skipped']} passed, {failed} failed, {counts['skipped']} skipped")
+PYTHON
+exit $status
