@@ -84,7 +84,7 @@ def test_beside_a_foreign_dhcp_server_a_bios_pc_gets_its_script_from_us(proxy_la
 
 
 def test_our_own_ipxe_over_a_bios_cards_driver_takes_a_pc_to_the_agent() -> None:
-    """QEMU's BIOS ROMs are iPXE themselves and are never offered undionly.kpxe; a foreign server makes this one load it.
+    """QEMU's BIOS ROMs are iPXE themselves and never offered undionly.kpxe; a foreign server makes this one load it.
 
     As soon as our TFTP has served it, the foreign server is gone, and everything further is between our iPXE and us.
     """

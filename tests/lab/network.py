@@ -14,12 +14,14 @@ import itertools
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.lab.command import LabError, run
+from tests.lab.command import ROOT, LabError, run
 
 _NETNS = Path("/run/netns")
 _NAME = re.compile(r"^diecast-lab-(\d+)-\d+(?:-[a-z0-9]+)?$")
@@ -64,6 +66,7 @@ class LabNetwork:
         remove_stale()
         self.name = f"diecast-lab-{os.getpid()}-{next(_counter)}"
         self._stations: list[str] = []
+        self._router: subprocess.Popen[bytes] | None = None
         run(["ip", "netns", "add", self.name])
         try:
             self._ip("link", "set", "lo", "up")
@@ -71,6 +74,8 @@ class LabNetwork:
             self._ip("link", "set", BRIDGE, "up")
             self._box = self.add_station("box", box_address, interface=BOX_INTERFACE)
             run([*self._box, "ip", "route", "add", "224.0.0.0/4", "dev", BOX_INTERFACE])
+            words = [*self.wire, sys.executable, "-m", "tests.lab.router", BRIDGE]
+            self._router = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL)
         except LabError:
             self.close()
             raise
@@ -124,6 +129,10 @@ class LabNetwork:
 
     def close(self) -> None:
         """Remove what this object made; what runs inside is ended first."""
+        if self._router:
+            self._router.terminate()
+            self._router.wait()
+            self._router = None
         for namespace in [*self._stations, self.name]:
             if (_NETNS / namespace).exists():
                 _remove(namespace)
