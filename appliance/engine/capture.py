@@ -115,7 +115,7 @@ def capture(
         geometry = blockdev.geometry(handle)
         found = table.read(handle, geometry)
         parts, systems = _parts(disk, handle, geometry, found)
-        flow = _Flow(handle, sink, options, progress, sum(part.used.used_bytes for part in parts))
+        flow = _Flow(disk, handle, sink, options, progress, sum(part.used.used_bytes for part in parts))
         for_each(
             _jobs(parts, options.window_bytes),
             flow.read_window,
@@ -174,13 +174,15 @@ class _Flow:
 
     def __init__(
         self,
+        disk: Path,
         handle: int,
         sink: CaptureSink,
         options: CaptureOptions,
         progress: Callable[[EngineProgress], None],
         total: int,
     ) -> None:
-        self._handle, self._sink, self._options, self._progress = handle, sink, options, progress
+        self._disk, self._handle, self._sink = disk, handle, sink
+        self._options, self._progress = options, progress
         self._total, self._done = total, 0
         self._mutex = threading.Lock()
         self._batch: dict[bytes, tuple[bytearray, int]] = {}  # id -> content, used bytes
@@ -195,7 +197,14 @@ class _Flow:
         start = job.number * window
         size = min(window, part.length - start)
         self.gate.take(size)
-        plain = read_window(self._handle, part.offset + start, size, job.extents)
+        try:
+            plain = read_window(self._handle, part.offset + start, size, job.extents)
+        except OSError as error:
+            raise Unavailable(
+                f"The disk {self._disk} cannot be read in {part.name}, within {size} bytes at {part.offset + start}:"
+                f" {error.strerror or error}.",
+                hint="The master's disk may be failing: look at its SMART values, and capture from a sound one.",
+            ) from error
         id = chunk_id(plain)
         used = sum(length for _, length in job.extents)
         full: dict[bytes, tuple[bytearray, int]] = {}

@@ -153,9 +153,7 @@ class _Flow:
         size = job.index.length_of(job.window.number)
         plain: bytes | bytearray | None = None
         if self._probe.wanted():
-            plain = read_window(self._handle, start, size, job.window.extents)
-            if chunk_id(plain) != job.window.id:
-                plain = None
+            plain = self._what_is_there(start, size, job.window)
             self._probe.saw(plain is not None)
         is_reused = plain is not None
         if plain is None:
@@ -189,6 +187,14 @@ class _Flow:
             _write_all(self._handle, piece.data, 0)
         os.fsync(self._handle)
         return bool(changed)
+
+    def _what_is_there(self, start: int, size: int, window: Window) -> bytearray | None:
+        """The window as the target holds it, if that is right. A sector that cannot be read may yet be written."""
+        try:
+            plain = read_window(self._handle, start, size, window.extents)
+        except OSError:
+            return None
+        return plain if chunk_id(plain) == window.id else None
 
     def _fetch(self, id: bytes, size: int) -> bytes:
         """The plain content from the source; a broken answer is asked for once more."""

@@ -149,7 +149,7 @@ def test_a_disk_without_a_table_is_seen_as_such(tmp_path: Path, make: str) -> No
 
 
 @given(st.binary(min_size=512, max_size=512), st.integers(0, 5))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_noise_is_no_gpt_header(data: bytes, lba: int) -> None:
     for sector in (data, gpt.SIGNATURE + data[8:]):
         with pytest.raises(BadTable):
@@ -187,7 +187,7 @@ def test_a_scribbled_table_is_read_or_refused_and_what_is_read_lies_in_the_disk(
 
 
 @given(st.binary(min_size=66, max_size=66), st.lists(st.binary(min_size=66, max_size=66), max_size=4))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_any_mbr_and_any_chain_end_in_a_table_or_bad_table(first: bytes, chain: list[bytes]) -> None:
     sectors = [bytes(446) + tail[:64] + b"\x55\xaa" for tail in [first, *chain]]
 

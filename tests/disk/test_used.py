@@ -246,7 +246,7 @@ def test_kinds_are_told_apart(tmp_path: Path, make: Callable[[Path], object], ki
 
 
 @given(st.binary(max_size=4096), st.sampled_from([b"", b"\x53\xef", b"NTFS    ", b"\xeb\x3c\x90"]))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_no_first_sectors_break_the_look(data: bytes, magic: bytes) -> None:
     at = {b"\x53\xef": 1080, b"NTFS    ": 3}.get(magic, 0)
     head = bytearray(data.ljust(4096, b"\x01"))
@@ -299,7 +299,7 @@ EXTENTS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60)), max_size=
 
 
 @given(EXTENTS, st.integers(1, 64))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_extents_keep_every_byte_however_they_are_merged_and_cut(extents: list[Extent], window: int) -> None:
     wanted = {byte for at, size in extents for byte in range(at, at + size)}
     merged = normal(extents)
@@ -314,7 +314,7 @@ def test_extents_keep_every_byte_however_they_are_merged_and_cut(extents: list[E
 
 
 @given(st.text(alphabet="0x123456789AF +?\n\t#", max_size=300))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_a_map_that_is_none_is_refused(text: str) -> None:
     try:
         extents = usedmap.parse_map(text, 1 << 20)

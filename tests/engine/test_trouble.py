@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +208,40 @@ def test_a_target_that_is_not_there_or_in_use_is_named(gpt_version: Version, tmp
     small.write_bytes(bytes(MIB))
     with pytest.raises(NoSpace, match=f"{small} has {MIB}"):
         restored(store, version, small)
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
+    """Bytes `first` to `last` of every disk are bad sectors."""
+    real = os.preadv
+
+    def preadv(handle: int, buffers: list[memoryview], at: int) -> int:
+        if at <= last and at + len(buffers[0]) > first:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(handle, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+
+
+def test_a_bad_sector_of_the_master_is_named_with_its_place(
+    gpt_disk: Made, store: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place_of_p6 = gpt_disk.parts["p6"][0]
+    unreadable(monkeypatch, place_of_p6 + 300_000, place_of_p6 + 300_511)
+    store.open_staging(TASK, 0)
+    with pytest.raises(Unavailable, match=f"cannot be read in p6, within 262144 bytes at {place_of_p6 + 262144}"):
+        capture(gpt_disk.path, StagingSink(store), options(), quiet, never)
+
+
+def test_a_bad_sector_of_the_target_is_written_over(
+    gpt_version: Version, finished: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, version, _ = gpt_version
+    target = tmp_path / "target"
+    target.write_bytes(finished)
+    unreadable(monkeypatch, MIB, MIB + 511)
+    report = restored(store, version, target)
+    assert 0 < report.written_bytes <= 1 << 18
+    assert target.read_bytes() == finished
 
 
 class BrokenSink(StagingSink):
