@@ -19,6 +19,8 @@ from tests.lab.compare import compare_disks
 from tests.lab.pc import Pc, sha256_of
 from tests.lab.windows_disk import CONTENT_LEFT_OUT
 
+SLOW_MBIT_S = 80  # a deployment of the image then takes about 15 s, on any machine
+
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(900)]
 
 
@@ -82,6 +84,8 @@ def test_a_deployment_whose_server_is_killed_ends_equal(captured: Pc, lab: Lab) 
     lab.box.cli("deploy", "windows", "target", "--yes")
     task = lab.open_task("target")
     target.power_on(stop_at_reboot=True)
+    target.waits_for(AGENT_READY, BOOT_S)
+    target.slow_down(SLOW_MBIT_S)
     kill_the_server_in_the_middle(lab, task.id)
     lab.waits_until_done(task.id)
     target.waits_until_off(60)
@@ -94,14 +98,16 @@ def test_a_pc_switched_off_during_its_deployment_goes_on_when_it_is_back(capture
     lab.box.cli("deploy", "windows", "unplugged", "--yes")
     task = lab.open_task("unplugged")
     target.power_on(stop_at_reboot=True)
-    waits_for_the_middle(lab, task.id, 0.4)
+    target.waits_for(AGENT_READY, BOOT_S)
+    target.slow_down(SLOW_MBIT_S)
+    waits_for_the_middle(lab, task.id, 0.6)
     target.power_off()
     target.power_on(stop_at_reboot=True)
     target.waits_for(AGENT_READY, BOOT_S)
     done = lab.waits_until_done(task.id)
     assert done.attempts == 2
-    # What was said to be done was on the disk: it is not written again.
-    assert kept_bytes(lab, task.id) > done.total_bytes * 0.35
+    # What was flushed before is not written again; at most two flushes of 64 MiB may have been on their way.
+    assert kept_bytes(lab, task.id) > done.total_bytes * 0.3
     target.waits_until_off(60)
     comparison = compare_disks(captured.disk, target.disk, left_out=CONTENT_LEFT_OUT)
     assert comparison.equal, str(comparison)

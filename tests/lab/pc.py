@@ -159,6 +159,11 @@ class Pc:
         """Put the network cable back."""
         self._monitor().command("set_link", name="nic", up=True)
 
+    def slow_down(self, mbit_s: int) -> None:
+        """Let no more than `mbit_s` megabits a second reach this PC from now on."""
+        words = ["tc", "qdisc", "replace", "dev", self._tap, "root", "tbf"]
+        run([*self.lab.wire, *words, "rate", f"{mbit_s}mbit", "burst", "256kb", "latency", "300ms"])
+
     def types(self, text: str) -> None:
         """Type on the serial line."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
