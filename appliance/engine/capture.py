@@ -271,43 +271,12 @@ def _result(
     options: CaptureOptions,
 ) -> CaptureResult:
     files: dict[str, bytes] = {}
-    regions = []
-    for part in parts:
-        index = Index.build(part.windows, window_bytes=options.window_bytes, region_bytes=part.length)
-        name = f"{part.name}.idx"
-        files[name] = index.data
-        about, partition = part.filesystem, part.partition
-        regions.append(
-            shapes.Region(
-                name=part.name,
-                kind=part.kind,
-                offset=part.offset,
-                length=part.length,
-                filesystem=shapes.FileSystem(
-                    about.kind,
-                    about.uuid,
-                    about.label,
-                    about.block_bytes,
-                    about.size_bytes,
-                    part.used.method,
-                    part.used.note,
-                ),
-                index=shapes.File(name, index.hash, len(index.data)),
-                used_bytes=part.used.used_bytes,
-                number=partition.number if partition else 0,
-                type=partition.type if partition else "",
-                id=partition.id if partition else "",
-                label=partition.label if partition else "",
-            )
-        )
+    regions = tuple(_region(part, options.window_bytes, files) for part in parts)
     shape = shapes.TableShape("none")
     if found.kind != "none":
-        data = found.to_bytes()
-        files[shapes.TABLE_FILE] = data
-        shape = shapes.TableShape(
-            found.kind, found.id, shapes.file_of(shapes.TABLE_FILE, data), tuple(p.span for p in found.pieces)
-        )
-    tools = usedmap.tool_versions({part.used.method for part in parts})
+        data = files[shapes.TABLE_FILE] = found.to_bytes()
+        file = shapes.file_of(shapes.TABLE_FILE, data)
+        shape = shapes.TableShape(found.kind, found.id, file, tuple(piece.span for piece in found.pieces))
     manifest = shapes.Manifest(
         window_bytes=options.window_bytes,
         used_bytes=sum(region.used_bytes for region in regions),
@@ -315,11 +284,34 @@ def _result(
         minimum_disk_bytes=found.minimum_disk_bytes(geometry),
         disk=shapes.DiskShape(geometry.size_bytes, geometry.logical_sector, geometry.physical_sector),
         table=shape,
-        regions=tuple(regions),
+        regions=regions,
         os=tuple(systems),
-        tools=tools,
+        tools=usedmap.tool_versions({part.used.method for part in parts}),
     )
-    data = manifest.to_bytes()
-    shapes.Manifest.parse(data)  # what we could not read again must not be kept
+    content = manifest.to_bytes()
+    shapes.Manifest.parse(content)  # what we could not read again must not be kept
     notes = tuple(f"{part.name}: {part.used.note}" for part in parts if part.used.note)
-    return CaptureResult(data, files, manifest.used_bytes, manifest.chunks, flow.put_chunks, flow.put_bytes, notes)
+    return CaptureResult(content, files, manifest.used_bytes, manifest.chunks, flow.put_chunks, flow.put_bytes, notes)
+
+
+def _region(part: _Part, window_bytes: int, files: dict[str, bytes]) -> shapes.Region:
+    """A captured region as the manifest names it; its index is added to `files`."""
+    index = Index.build(part.windows, window_bytes=window_bytes, region_bytes=part.length)
+    name = f"{part.name}.idx"
+    files[name] = index.data
+    about, used, partition = part.filesystem, part.used, part.partition
+    return shapes.Region(
+        name=part.name,
+        kind=part.kind,
+        offset=part.offset,
+        length=part.length,
+        filesystem=shapes.FileSystem(
+            about.kind, about.uuid, about.label, about.block_bytes, about.size_bytes, used.method, used.note
+        ),
+        index=shapes.File(name, index.hash, len(index.data)),
+        used_bytes=used.used_bytes,
+        number=partition.number if partition else 0,
+        type=partition.type if partition else "",
+        id=partition.id if partition else "",
+        label=partition.label if partition else "",
+    )
