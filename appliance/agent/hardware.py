@@ -27,6 +27,10 @@ class Firmware:
     secure_boot: bool = False  # as the running kernel says
     evidence: str = ""  # for the log
 
+    def __str__(self) -> str:
+        """For the screen."""
+        return f"UEFI, Secure Boot {'on' if self.secure_boot else 'off'}" if self.kind == "uefi" else "BIOS"
+
 
 def firmware(machine: Machine) -> Firmware:
     """Tell BIOS from UEFI, and whether Secure Boot was in force.

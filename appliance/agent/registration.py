@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import time
 
-from appliance.agent import page
+from appliance.agent import hardware, page
 from appliance.agent.client import Box, Refused
 from appliance.agent.display import Display
 from appliance.agent.machine import Limits
 from appliance.errors import Unavailable, UsageError
 from appliance.model import check_name
-from appliance.wire.agentapi import CheckInAnswer, Inventory
+from appliance.wire.agentapi import CheckInAnswer, Inventory, NicInfo
 
 _POLL_S = 0.5
 
 
 def facts(found: Inventory) -> tuple[str, ...]:
     """The inventory in lines for the page and the serial console."""
-    secure = ", Secure Boot on" if found.secure_boot else ""
     lines = [
         f"{found.vendor} {found.model}  serial {found.serial or 'unknown'}",
         f"{found.cpu or 'CPU unknown'}, {found.cpu_threads} threads, {page.size(found.memory_bytes)} memory",
-        f"{found.firmware.upper()}{secure}, firmware version {found.bios_version or 'unknown'}",
+        f"{hardware.Firmware(found.firmware, found.secure_boot)}, firmware version {found.bios_version or 'unknown'}",
     ]
     lines += [
         f"disk {disk.path}  {page.size(disk.size_bytes)}  {disk.bus}  {disk.model}  {disk.serial}".rstrip()
         for disk in found.disks
     ] or ["no disk"]
-    lines += [
-        f"card {nic.name}  {nic.mac}  {nic.driver}  {f'{nic.speed_mbit} Mbit/s' if nic.link else 'no link'}"
-        for nic in found.nics
-    ]
+    lines += [f"card {nic.name}  {nic.mac}  {nic.driver}  {_link(nic)}" for nic in found.nics]
     return tuple(lines)
+
+
+def _link(nic: NicInfo) -> str:
+    if not nic.link:
+        return "no link"
+    return f"{nic.speed_mbit} Mbit/s" if nic.speed_mbit else "link"  # virtual cards name no speed
 
 
 def show(display: Display, found: Inventory) -> None:

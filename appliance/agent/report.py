@@ -29,6 +29,7 @@ class Reporter:
         now = time.monotonic()
         self._begun = self._moved = self._heard = now
         self._state = EngineProgress("starting", 0, 0)
+        self._phase = ""
         self._samples: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
@@ -90,8 +91,9 @@ class Reporter:
     def _meter(self) -> Meter:
         state, now = self._state, time.monotonic()
         samples = self._samples
-        if samples and state.done_bytes < samples[-1][1]:  # another phase counts anew
+        if state.phase != self._phase:  # what happened before says nothing about its rate
             samples.clear()
+            self._phase = state.phase
         samples.append((now, state.done_bytes))
         while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW_S:
             samples.popleft()

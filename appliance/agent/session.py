@@ -95,9 +95,8 @@ def _linger(display: Display, limits: Limits) -> None:
 def _run(machine: Machine, limits: Limits, display: Display) -> Exit:
     line = BootLine.parse(machine.text(machine.proc / "cmdline"))
     booted = hardware.firmware(machine)
-    words = booted.kind.upper() + (", Secure Boot on" if booted.secure_boot else "")
-    display.show(box=line.url, mac=line.boot_mac, firmware=words)
-    display.say(f"agent {__version__}, {words} ({booted.evidence})")
+    display.show(box=line.url, mac=line.boot_mac, firmware=str(booted))
+    display.say(f"agent {__version__}, {booted} ({booted.evidence})")
     address = network.bring_up(machine, line.boot_mac, limits, display.doing)
     try:
         display.say(

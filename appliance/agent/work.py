@@ -26,7 +26,7 @@ from appliance.agent.room import Room
 from appliance.agent.staging import StagingSink
 from appliance.agent.stop import Stop
 from appliance.disk.blockdev import Disk, choose_disk, list_disks
-from appliance.engine.capture import CaptureOptions, capture
+from appliance.engine.capture import CaptureOptions, EngineProgress, capture
 from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.manifest import Manifest, version_id
 from appliance.engine.restore import RestoreOptions, restore
@@ -141,7 +141,7 @@ def _capture(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Re
     job.stop.check()
     for note in made.notes:
         job.display.note(note)
-    job.display.doing("sending the indexes")
+    reporter.latest(EngineProgress("sending the indexes", made.used_bytes, made.used_bytes))
     for name, content in made.indexes.items():
         job.box.put_index(name, content)
     job.box.put_manifest(made.manifest)
