@@ -1,3 +1,5 @@
+"""What `diecast doctor` says about a box that lacks something, and about one that lacks nothing."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Hosts at the command line: add, list, show, edit, remove, docks and reservations."""
+
 from __future__ import annotations
 
 from uuid import UUID

@@ -1,3 +1,5 @@
+"""Images at the command line: list, show, verify, remove."""
+
 from __future__ import annotations
 
 import dataclasses

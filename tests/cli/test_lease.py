@@ -1,3 +1,5 @@
+"""Leases at the command line."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

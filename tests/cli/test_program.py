@@ -1,3 +1,5 @@
+"""The program as a whole: help, exit statuses, errors in words, what it imports."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Tables, sizes, times and progress as the operator reads them."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime

@@ -1,3 +1,5 @@
+"""Hosts in the store: names, MACs, sightings, inventories."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Who a PC is: MACs, SMBIOS UUIDs, those that identify nobody, shared docks."""
+
 from __future__ import annotations
 
 from uuid import UUID

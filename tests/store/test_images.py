@@ -1,3 +1,5 @@
+"""Images and versions in the store, and the commit of a capture."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Leases and reservations in the store, many in one commit."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Databases of earlier schemas, newer ones, foreign and damaged ones."""
+
 from __future__ import annotations
 
 import sqlite3

@@ -1,3 +1,5 @@
+"""Unknown PCs that are adopted by a waiting capture or an order for new PCs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Settings, the audit trail and other DHCP servers in the store."""
+
 from __future__ import annotations
 
 import threading

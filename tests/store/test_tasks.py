@@ -1,3 +1,5 @@
+"""Tasks in the store: what may follow what, who is busy, what an end leaves."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

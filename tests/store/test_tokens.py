@@ -1,3 +1,5 @@
+"""Tokens of tasks and sessions: issued, revoked, kept as hashes."""
+
 from __future__ import annotations
 
 import hashlib
