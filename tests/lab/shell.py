@@ -61,7 +61,7 @@ class LabShell(cmd.Cmd):
         """pcs: the PCs of the lab, what they are made of, and whether they are on."""
         for name, pc in self.pcs.items():
             hw = pc.hardware
-            made_of = f"{hw.firmware:8} {hw.bus:7} {hw.disk_mib:5} MiB"
+            made_of = f"{hw.firmware:8} {hw.bus:7} {pc.disk.stat().st_size >> 20:5} MiB"
             print(f"{name:12} {made_of} {pc.mac}  {'on' if pc.is_on else 'off'}")
 
     def do_new(self, line: str) -> None:
