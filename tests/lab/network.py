@@ -75,7 +75,9 @@ class LabNetwork:
             self._box = self.add_station("box", box_address, interface=BOX_INTERFACE)
             run([*self._box, "ip", "route", "add", "224.0.0.0/4", "dev", BOX_INTERFACE])
             words = [*self.wire, sys.executable, "-m", "tests.lab.router", BRIDGE]
-            self._router = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL)
+            # It must not hold a caller's pipes open when this process is killed.
+            nothing = subprocess.DEVNULL
+            self._router = subprocess.Popen(words, cwd=ROOT, stdin=nothing, stdout=nothing, stderr=nothing)
         except LabError:
             self.close()
             raise
