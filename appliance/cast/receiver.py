@@ -115,7 +115,7 @@ class _Times:
     joined: float
     group: float | None = None
     echo: float | None = None
-    tail: float | None = None  # since when few chunks are wanted
+    progress: float = 0.0  # when a wanted segment came, or a chunk ended
     due: float = 0.0  # of the next FEEDBACK
 
 
@@ -136,7 +136,7 @@ class CastReceiver:
         self._free = place.buffer_bytes
         self._strikes: dict[int, int] = {}
         self._rng = rng
-        self._at = _Times(now, due=now + rng.uniform(*JOIN_S))
+        self._at = _Times(now, progress=now, due=now + rng.uniform(*JOIN_S))
         self._since = _Since()
         self._highest: int | None = None
         self._number = 0
@@ -223,7 +223,7 @@ class CastReceiver:
                 new += part.add_parity(head.segment - head.segments + offset, payloads[offset] if payloads else b"")
         self.counts.replayed += count - new if head.segment < head.segments else 0
         if new:
-            part.heard_at = now
+            part.heard_at = self._at.progress = now
             if part.got.bit_count() + len(part.parities) >= part.segments and part.rounds_needed() == 0:
                 self._finish(part)
 
@@ -393,11 +393,9 @@ class CastReceiver:
     def _by_nfs(self, now: float) -> bool:
         if self.mode(now) in BY_NFS_MODES:
             return True
-        if self.unchecked or not 0 < self.lacking <= TAIL_CHUNKS:
-            self._at.tail = None
+        if self.unchecked or not 0 < self.lacking <= TAIL_CHUNKS or self.notice & Notice.WAITING:
             return False
-        self._at.tail = now if self._at.tail is None else self._at.tail
-        return now - self._at.tail >= TAIL_S
+        return now - self._at.progress >= TAIL_S
 
     def unclaim(self, chunk: int) -> None:
         """NFS did not give the chunk: the cast may."""

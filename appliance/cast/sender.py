@@ -284,9 +284,9 @@ class CastSender:
     def moved_now(self, now: float) -> list[Member]:
         """Move those that are slow while others are not, or asked too often; returns them with the reason."""
         moved = []
-        active = [m for m in self._present(now) if m.wants_anything()]
-        quick = any(m.behind_since is None for m in active)
-        for member in active:
+        here = [m for m in self._present(now) if not m.moved]
+        quick = any(m.behind_since is None and m.wants_anything() for m in here)
+        for member in here:
             if quick and member.behind_since is not None and now - member.behind_since >= SLOW_MOVED_S:
                 member.moved = f"its disk takes less than half of the cast's rate for {SLOW_MOVED_S:.0f} s"
             elif any(times >= ALONE_LIMIT for times in member.alone.values()):

@@ -5,7 +5,7 @@
 
 What is simulated: the wire (one send after the other at the link's rate), loss per receiver and common loss, disks that
 write one chunk after the other, the in-place check, NFS as one shared unicast link, arrival, death and return. FEEDBACK
-goes through the real codec. Not simulated: CPU time, the socket's buffer, the delay of switches (0.2 ms stands for all).
+goes through the real codec. Not simulated: CPU time, socket buffers, the delay of switches (0.2 ms stands for all).
 """
 
 from __future__ import annotations
@@ -242,7 +242,11 @@ class Simulation:
 
     def _fetched(self, machine: _Machine, chunk: int) -> None:
         machine.nfs_open -= 1
-        self._write(machine, lambda: (machine.receiver.have(chunk), self._look_after(machine))[1])
+        self._write(machine, lambda: self._on_disk(machine, chunk))
+
+    def _on_disk(self, machine: _Machine, chunk: int) -> None:
+        machine.receiver.have(chunk)
+        self._look_after(machine)
 
     # The box
 
@@ -346,7 +350,7 @@ def bench_rooms(receivers: int = 32, chunks: int = 2000) -> dict[str, Room]:
     base = Room(alike(receivers), chunks=chunks)
     late = tuple(Pc(arrives_s=one_cast * n / receivers) for n in range(receivers))
     dead = alike(receivers - some) + alike(some, Pc(dies_s=one_cast / 2))
-    slow = alike(receivers - 1) + (Pc(disk_bytes_s=10e6),)
+    slow = (*alike(receivers - 1), Pc(disk_bytes_s=10e6))
     two = alike(receivers // 2) + alike(receivers // 2, Pc(cast=1))
     return {
         "1": Room(alike(1), chunks=chunks),
@@ -394,9 +398,7 @@ def thousand_rooms() -> dict[str, Room]:
 
 
 def _print(rooms: dict[str, Room]) -> None:
-    print(
-        "| scenario | PCs | mean s | median s | last s | frames sent / image | of it parity | NFS MB | FEEDBACK | CPU s |"
-    )
+    print("| scenario | PCs | mean s | median s | last s | sent / image | of it parity | NFS MB | FEEDBACK | CPU s |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, room in rooms.items():
         begun = time.process_time()
