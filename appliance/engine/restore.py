@@ -46,7 +46,7 @@ class RestoreOptions:
     """How to restore; memory is about two windows a thread and `flush_bytes` of dirty pages, twice."""
 
     threads: int = 4
-    flush_bytes: int = 64 << 20
+    flush_bytes: int = 32 << 20
     discard: bool = True
 
 
@@ -96,7 +96,6 @@ def restore(
         pieces = _table_pieces(shape, files, disk)
         flow = _Flow(handle, disk, shape, source, options, progress)
         for_each(_jobs(shape, indexes), flow.window, lambda _: None, threads=options.threads, cancelled=cancelled)
-        progress(EngineProgress("writing the partition table", shape.used_bytes, shape.used_bytes))
         changed = flow.finish(pieces)
         discarded = _discard(handle, target, shape, indexes) if options.discard and is_device else 0
         reread = blockdev.reread_table(handle) if changed and is_device else True
@@ -143,7 +142,7 @@ class _Flow:
         self._wiping = threading.Lock()
         self._is_wiped = False
         self._last_sector: bytes | None = None  # sector 0 when a region holds it
-        self._flush = _RollingFlush(handle, options.flush_bytes)
+        self._flush = _RollingFlush(handle, options.flush_bytes, self._advance)
         self._probe = _Probe()
         self._regions = manifest.regions
 
@@ -166,14 +165,21 @@ class _Flow:
             self._write(start, plain, job.window.extents, self._disk.logical_sector if holds_sector_0 else 0)
         used = job.window.used_bytes
         with self._mutex:
-            self._done += used
             self.reused += used if is_reused else 0
             self.written += 0 if is_reused else used
+        if is_reused:
+            self._advance(used)
+
+    def _advance(self, size: int) -> None:
+        """`size` more bytes are right and on stable storage: what was only written may be lost with the power."""
+        with self._mutex:
+            self._done += size
             self._progress(EngineProgress("writing", self._done, self._total))
 
     def finish(self, pieces: list[table.Piece]) -> bool:
         """Flush, then write the table, sector 0 last. Whether anything of it was not there already."""
         os.fsync(self._handle)
+        self._progress(EngineProgress("writing the partition table", self._total, self._total))
         if self._last_sector is not None:
             pieces = [table.Piece(0, self._last_sector), *pieces]
         changed = [piece for piece in pieces if os.pread(self._handle, len(piece.data), piece.offset) != piece.data]
@@ -245,8 +251,8 @@ class _RollingFlush:
     One thread flushes while the others go on reading and fetching; they wait only when twice the bound is dirty.
     """
 
-    def __init__(self, handle: int, limit: int) -> None:
-        self._handle, self._limit = handle, limit
+    def __init__(self, handle: int, limit: int, stable: Callable[[int], None]) -> None:
+        self._handle, self._limit, self._stable = handle, limit, stable
         self._dirty = 0
         self._mutex = threading.Lock()
         self._flushing = threading.Lock()
@@ -265,6 +271,7 @@ class _RollingFlush:
                 os.fdatasync(self._handle)
                 # Written once and not read again: leave the memory to those who need it.
                 os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
+                self._stable(due)
             else:
                 with self._mutex:
                     self._dirty += due
