@@ -279,6 +279,40 @@ def test_progress_never_falls_and_ends_at_the_total(gpt_disk: Made, store: Chunk
     assert moving[-1].done_bytes == moving[-1].total_bytes == result.used_bytes
 
 
+def test_a_restore_calls_nothing_done_that_a_power_cut_would_take(
+    gpt_version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, version, result = gpt_version
+    target = tmp_path / "target"
+    target.write_bytes(b"\xa5" * (170 * MIB))  # nothing is right already
+    written, stable = [0], [0]
+    write, flush = os.pwrite, os.fdatasync
+
+    def pwrite(handle: int, data: bytes | memoryview, at: int) -> int:
+        done = write(handle, data, at)
+        written[0] += done
+        return done
+
+    def fdatasync(handle: int) -> None:
+        before = written[0]
+        flush(handle)
+        stable[0] = before
+
+    def look(item: EngineProgress) -> None:
+        if item.phase == "writing":
+            assert item.done_bytes <= stable[0]
+            seen.append(item.done_bytes)
+
+    seen: list[int] = []
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    manifest, options = store.read_manifest(version), RestoreOptions(threads=1, flush_bytes=1 << 20)
+    restore(manifest, lambda name: store.read_index(version, name), target, StoreSource(store), options, look, never)
+    assert len(seen) > 3
+    assert seen == sorted(seen)
+    assert seen[-1] <= result.used_bytes
+
+
 def test_a_capture_that_is_repeated_sends_nothing_twice(gpt_disk: Made, store: ChunkStore) -> None:
     first, second = StagingSink(store), StagingSink(store)
     store.open_staging(TASK, 0)
