@@ -124,11 +124,13 @@ class CastSender:
 
     def feedback(self, message: Feedback, now: float) -> bool:
         """Take in one message whose MAC was right. False: it is old, repeated, or about chunks that do not exist."""
-        member = self.members.get(message.receiver) or Member(message.receiver, step_from=now)
+        member = self.members.get(message.receiver) or Member(message.receiver)
         if message.number <= member.message or message.end > self.chunks or message.cast_id != self.cast_id:
             self.refused += 1
             return False
         self.members[message.receiver] = member
+        if member.message < 0:
+            member.step_from = now
         self._first_came = now if self._first_came is None else self._first_came
         self._someone_at = now
         self._news = True

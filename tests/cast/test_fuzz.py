@@ -1,6 +1,6 @@
 """Sender and receivers over a hostile network: lost, doubled, reordered, cut, forged and foreign frames.
 
-Whatever happens, a disk never holds a wrong byte, neither side raises, and it ends: verified, or by NFS with a reason."""
+Whatever happens, a disk never holds a wrong byte, neither side raises, and it ends: verified, the rest by NFS."""
 
 import random
 from dataclasses import replace

@@ -155,11 +155,11 @@ def test_foreign_malformed_and_replayed_frames_are_counted() -> None:
 def test_forged_segments_spoil_a_chunk_three_times_and_then_nfs_gets_it() -> None:
     made, desk = seat(), Desk(FILES)
     chunk = max(range(30), key=lambda n: len(FILES[n]))
-    good = whole(desk, chunk)[0]
+    good = datagrams(whole(desk, chunk)[0])
     forged = data_frames(Data(CAST, 0, chunk, len(FILES[chunk]), 0), [bytes(1446)])
     for strike in range(STRIKES):
         assert made.receiver.claim(1.0, 4) == []
-        feed(made.receiver, [forged, good])
+        feed(made.receiver, [forged, *good])
         made.work()
         assert made.receiver.counts.bad_hash == strike + 1
     assert chunk not in made.disk

@@ -207,7 +207,7 @@ def test_who_asks_for_the_same_chunk_for_ever_is_moved() -> None:
         cast.feedback(says(number, 0b1, highest=cast.sequence - 1), now)
         drain(cast, now + 0.1)
         assert number < 20
-    assert number == ALONE_LIMIT + 2  # the first sending does not count, and the wish after the last is not served
+    assert number == ALONE_LIMIT + 1  # the first sending does not count
 
 
 def test_an_unreadable_chunk_is_left_out() -> None:

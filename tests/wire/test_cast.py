@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.cast import assembly, fec, rate, receiver, sender
 from appliance.wire import cast
 from appliance.wire.cast import BadFrame, Beat, Data, Feedback, Flag, Kind, Notice, Part
 
@@ -26,10 +27,9 @@ def feedbacks(draw: st.DrawFn) -> Feedback:
         bits |= ((1 << 900) - 1) << draw(st.integers(0, 3000))
     wanted = (bits & ((1 << (end - first)) - 1)) << first
     parts = draw(st.lists(st.builds(Part, u32, st.integers(1, 255)), max_size=5))
-    counts = [draw(u32) for _ in range(8)]
     return Feedback(
-        draw(u64), *counts, room=draw(st.integers(0, 255)), flags=Flag(draw(st.integers(0, 15))), first=first,
-        end=end, wanted=wanted, parts=tuple(parts),
+        draw(u64), draw(u32), draw(u32), draw(u32), draw(u32), draw(u32), draw(u32), draw(u32), draw(u32),
+        draw(st.integers(0, 255)), Flag(draw(st.integers(0, 15))), first, end, wanted, tuple(parts),
     )  # fmt: skip
 
 
@@ -172,7 +172,27 @@ def test_the_document_has_the_offsets_of_the_code(title: str, size: int) -> None
         f"at most {cast.MAX_CHUNK_BYTES} bytes",
         f"at most {cast.PART_LIMIT} PART",
         f"`{cast._KEY_CONTEXT}`",
+        f"groups of at most {fec.GROUP}",
+        f"every {receiver.FEEDBACK_S[0]} to {receiver.FEEDBACK_S[1]} s, random",
+        f"{receiver.JOIN_S[0]} to {receiver.JOIN_S[1]} s after joining",
+        f"{receiver.URGENT_S[0]} to {receiver.URGENT_S[1]} s after a PROBE",
+        f"then every {sender.PROBE_S:.0f} s while nothing is sent",
+        f"ECHO heard, group not, for {receiver.DEAF_S:.0f} s",
+        f"no FEEDBACK for {sender.GONE_S:.0f} s",
+        f"nothing heard for {receiver.GONE_S:.0f} s",
+        f"{receiver.TAIL_CHUNKS} chunks or fewer wanted, all checked",
+        f"nothing came of them for {receiver.TAIL_S:.0f} s",
+        f"for {sender.SLOW_LAST_S:.0f} s its wishes come last; for {sender.SLOW_MOVED_S:.0f} s",
+        f"gets nothing for {receiver.STALE_S:.0f} s",
+        f"| flight | {sender.FLIGHT_S:.0f} s |",
+        f"nobody there for {sender.IDLE_END_S:.0f} s",
+        f"at most {sender.ALONE_LIMIT} times more",
+        f"more than {receiver.MAX_GAP} frames",
+        f"more than {rate.LOSS_LIMIT:.0%} above".replace("%", " %"),
+        f"times {rate.FALL}",
+        f"plus {rate.RISE:.0%} of the ceiling".replace("%", " %"),
+        f"{assembly.WHOLE:.0%} or less is lacking".replace("%", " %"),
     ],
 )
-def test_the_document_has_the_sizes_of_the_code(sentence: str) -> None:
+def test_the_document_has_the_numbers_of_the_code(sentence: str) -> None:
     assert sentence in DOC
