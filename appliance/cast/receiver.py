@@ -68,6 +68,9 @@ class Mode(Enum):
     MOVED = "by NFS: moved out of the cast by the box"
 
 
+DEAF_HINT = (
+    "Multicast does not arrive at this PC: give the switch an IGMP querier, or turn IGMP snooping off for this VLAN."
+)
 BY_NFS_MODES = frozenset({Mode.DEAF, Mode.GONE, Mode.MOVED})
 
 

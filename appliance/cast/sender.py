@@ -17,7 +17,7 @@ from appliance.wire.cast import Beat, Feedback, Flag, Kind, Notice, after, segme
 
 GONE_S = 5.0  # no FEEDBACK for so long: its wishes are dropped
 IDLE_END_S = 60.0  # nobody there for so long: the cast is over
-FLIGHT_S = 3.0  # longest time from sending a chunk to the FEEDBACK that has heard it
+FLIGHT_S = 15.0  # longest time from sending a chunk to the FEEDBACK that has heard it; socket buffers hold seconds
 QUEUE = 64  # chunks planned at once; a plan older than PLAN_S is made anew
 PLAN_S = 0.1
 PROBE_S = 1.0  # while nothing is sent
@@ -119,6 +119,7 @@ class CastSender:
         self._stepped_at = now
         self._probe_at = now
         self._quiet_probes = 0
+        self._broadcast = False
 
     # What receivers say
 
@@ -297,6 +298,13 @@ class CastSender:
                 continue
             moved.append(member)
         return moved
+
+    def use_broadcast(self, now: float) -> bool:
+        """Whether to send to the subnet's broadcast address rather than to the group: more than half of the receivers
+        are deaf. Stays so until the cast is over."""
+        here = list(self._present(now))
+        self._broadcast |= 2 * sum(bool(m.flags & Flag.DEAF) for m in here) > len(here)
+        return self._broadcast
 
     def loss(self, now: float) -> float:
         """The loss that parity is sent ahead for: a quarter of the receivers lose as much or more."""

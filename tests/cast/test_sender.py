@@ -235,3 +235,17 @@ def test_the_cast_is_over_when_nobody_has_been_there_for_long() -> None:
     cast.feedback(says(1, 0b1), IDLE_END_S)
     assert not cast.over(2 * IDLE_END_S - 1)
     assert cast.over(2 * IDLE_END_S + GONE_S)
+
+
+def test_broadcast_is_for_a_room_that_is_mostly_deaf_and_stays() -> None:
+    cast = sender()
+    for number in (1, 2, 3):
+        cast.feedback(says(1, 1, receiver=number), 0.0)
+    cast.feedback(replace(says(2, 1), flags=Flag.DEAF), 0.1)
+    assert not cast.use_broadcast(0.2)
+    cast.feedback(replace(says(2, 1, receiver=2), flags=Flag.DEAF), 0.2)
+    assert cast.use_broadcast(0.3)
+    for number in (1, 2):
+        cast.feedback(says(3, 1, receiver=number), 0.4)
+    assert cast.use_broadcast(0.5)
+    assert not sender().use_broadcast(0.0)
