@@ -86,6 +86,7 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class _Sent:
     chunk: int
+    whole: bool
     last_sequence: int
     at: float
 
@@ -111,7 +112,8 @@ class CastSender:
         self._plan: deque[Send] = deque()
         self._planned_at = float("-inf")
         self._news = True  # something happened since the plan was made
-        self._sent_chunks: list[int] = []  # since the members' wishes were last brought up to date
+        self._sent_whole: list[int] = []  # since the members' wishes were last brought up to date
+        self._sent_any: set[int] = set()
         self._alone = 0  # chunks of the plan that one receiver alone wants
         self._ever = 0  # chunks that were sent before
         self._unreadable = 0
@@ -136,7 +138,7 @@ class CastSender:
         self._someone_at = now
         self._news = True
         self._settle()
-        flight = self._flight_after(message)
+        whole_flight, flight = self._flight_after(message)
         member.message, member.heard_at, member.flags, member.written = (
             message.number, now, message.flags, message.written,
         )  # fmt: skip
@@ -144,21 +146,25 @@ class CastSender:
             member.wants, member.parts, member.behind_since = 0, {}, None
             return True
         covered = bits.span(message.first, message.end)
-        member.wants = (member.wants & ~covered) | (message.wanted & ~flight)
-        member.parts = {p.chunk: p.rounds for p in message.parts if p.chunk < self.chunks and not flight >> p.chunk & 1}
+        member.wants = (member.wants & ~covered) | (message.wanted & ~whole_flight)
+        member.parts = {p.chunk: p.rounds for p in message.parts if p.chunk < self.chunks and p.chunk not in flight}
         self._judge(member, message, now)
         return True
 
-    def _flight_after(self, message: Feedback) -> int:
-        """Chunks that were sent, in part at least, after what the receiver has heard: its word on them is too old."""
+    def _flight_after(self, message: Feedback) -> tuple[int, set[int]]:
+        """Chunks that were sent after what the receiver has heard, so that its word on them is too old: those that were
+        sent whole (bit set), and all of which anything was sent."""
+        whole: list[int] = []
+        flying: set[int] = set()
         if message.flags & Flag.SILENT:
-            return 0
-        flying = []
+            return 0, flying
         for item in reversed(self._flight):
             if not after(item.last_sequence, message.highest):
                 break
-            flying.append(item.chunk)
-        return bits.of(flying)
+            flying.add(item.chunk)
+            if item.whole:
+                whole.append(item.chunk)
+        return bits.of(whole), flying
 
     def _judge(self, member: Member, message: Feedback, now: float) -> None:
         """Its loss, its pace, and whether its disk is behind."""
@@ -247,16 +253,17 @@ class CastSender:
         if self._plan and self._plan[0] is item:
             self._plan.popleft()
         self.sequence = (self.sequence + item.frames(length)) & 0xFFFFFFFF
-        self._flight.append(_Sent(item.chunk, (self.sequence - 1) & 0xFFFFFFFF, now))
+        self._flight.append(_Sent(item.chunk, item.whole, (self.sequence - 1) & 0xFFFFFFFF, now))
         self._rounds[item.chunk] = item.first_round + item.rounds(length)
         if self._rounds[item.chunk] + 255 > fec.MAX_PARITY // fec.groups_of(segment_count(length)):
             self._rounds[item.chunk] = 0
         if item.whole:
             self._count_alone(item.chunk)
             self._ever |= bits.bit(item.chunk)
-        self._sent_chunks.append(item.chunk)
+            self._sent_whole.append(item.chunk)
+            self._cursor = item.chunk + 1 if item.chunk + 1 < self.chunks else 0
+        self._sent_any.add(item.chunk)
         self._news = True
-        self._cursor = item.chunk + 1 if item.chunk + 1 < self.chunks else 0
         self._probe_at, self._quiet_probes = now, 0
 
     def skip(self, item: Send) -> None:
@@ -326,21 +333,22 @@ class CastSender:
 
     def _settle(self) -> None:
         """Take what was sent out of everybody's wishes; they come back only with a FEEDBACK that repeats them."""
-        if not self._sent_chunks:
+        if not self._sent_any:
             return
-        keep = ~bits.of(self._sent_chunks)
+        keep = ~bits.of(self._sent_whole)
         for member in self.members.values():
             member.wants &= keep
-            for chunk in self._sent_chunks if member.parts else ():
-                member.parts.pop(chunk, None)
-        self._sent_chunks.clear()
+            for chunk in self._sent_any & member.parts.keys():
+                del member.parts[chunk]
+        self._sent_whole.clear()
+        self._sent_any.clear()
 
     def _make_plan(self, now: float) -> None:
         self._planned_at, self._news = now, False
         self._settle()
         while self._flight and now - self._flight[0].at > FLIGHT_S:
             self._flight.popleft()
-        classes = [0, 0, 0]  # preferred, all, slow
+        wants, repairs = [0, 0, 0], [0, 0, 0]  # preferred, all, slow
         whole = twice = 0
         parts: dict[int, int] = {}
         for member in self._present(now):
@@ -351,16 +359,24 @@ class CastSender:
             for chunk, rounds in member.parts.items():
                 parts[chunk] = max(parts.get(chunk, 0), fec.repair(rounds, member.loss))
             slow = member.behind_since is not None and now - member.behind_since >= SLOW_LAST_S
-            classes[0 if member.preferred else 2 if slow else 1] |= member.wants | bits.of(member.parts)
+            rank = 0 if member.preferred else 2 if slow else 1
+            wants[rank] |= member.wants
+            repairs[rank] |= bits.of(member.parts)
         self._alone = whole & ~twice
-        ahead_loss = self.loss(now)
+        self._fill_plan(wants, repairs, parts, self.loss(now))
+
+    def _fill_plan(self, wants: list[int], repairs: list[int], parts: dict[int, int], loss: float) -> None:
+        """Rank after rank: first repairs, which are small and complete chunks, then whole chunks."""
         self._plan.clear()
-        done = self._unreadable
-        for group in classes:
-            for chunk in bits.ascending_from(group & ~done, self._cursor, QUEUE - len(self._plan)):
-                entire = bool(whole >> chunk & 1)
-                self._plan.append(Send(chunk, entire, self._rounds.get(chunk, 0), parts.get(chunk, 0), ahead_loss))
-            done |= group
+        repaired = done = self._unreadable
+        for some_wants, some_repairs in zip(wants, repairs, strict=True):
+            for chunk in bits.ascending_from(some_repairs & ~repaired, self._cursor, QUEUE - len(self._plan)):
+                self._plan.append(Send(chunk, False, self._rounds.get(chunk, 0), repair=parts[chunk]))
+            for chunk in bits.ascending_from(some_wants & ~done, self._cursor, QUEUE - len(self._plan)):
+                first_round = self._rounds.get(chunk, 0) + (parts.get(chunk, 0) if some_repairs >> chunk & 1 else 0)
+                self._plan.append(Send(chunk, True, first_round, loss=loss))
+            repaired |= some_repairs
+            done |= some_wants
 
     def _count_alone(self, chunk: int) -> None:
         """A chunk that was sent before is sent whole again on the wish of one receiver alone: remember whose."""

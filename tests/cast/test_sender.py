@@ -93,13 +93,13 @@ def test_parts_are_repaired_by_parity_for_the_worst_of_them_and_never_the_same_t
     assert second.parity_numbers(LENGTH).start == first.parity_numbers(LENGTH).stop
 
 
-def test_a_chunk_that_one_has_in_part_and_another_not_at_all_is_sent_whole() -> None:
+def test_who_has_a_chunk_in_part_is_repaired_at_once_and_who_has_none_of_it_gets_it_in_its_turn() -> None:
     cast = sender()
     cast.feedback(replace(says(1, 0), parts=(Part(7, 2),)), 0.0)
-    cast.feedback(says(1, 1 << 7, receiver=2), 0.0)
-    (item,) = drain(cast, 0.1)
-    assert item.whole
-    assert item.rounds(LENGTH) == 0
+    cast.feedback(says(1, 0b11 << 7 | 1, receiver=2), 0.0)
+    items = drain(cast, 0.1)
+    assert [(item.chunk, item.whole) for item in items] == [(7, False), (0, True), (7, True), (8, True)]
+    assert items[0].parity_numbers(LENGTH).stop <= items[2].parity_numbers(LENGTH).start
 
 
 def test_a_silent_receivers_wishes_are_dropped_and_come_back_with_it() -> None:
