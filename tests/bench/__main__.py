@@ -42,7 +42,7 @@ def measure(only: set[str], say: Callable[[str], None]) -> tuple[list[Entry], li
     entries: list[Entry] = []
     faults: list[str] = []
     for module, names in _MODULES.items():
-        wanted = [name for name in names if not only or name in only]
+        wanted = [name for name in names if not only or _is_meant(name, only)]
         if not wanted:
             continue
         say(f"measuring {', '.join(wanted)} ...")
@@ -60,6 +60,11 @@ def measure(only: set[str], say: Callable[[str], None]) -> tuple[list[Entry], li
         faults += [f"{module}: {name} was not measured" for name in sorted(missing)]
         say(f"  {time.monotonic() - started:.0f} s")
     return entries, faults
+
+
+def _is_meant(name: str, only: set[str]) -> bool:
+    """Whether `name`, or the family it belongs to (`boot_to_agent_s` for each firmware), is among `only`."""
+    return any(name == word or name.startswith(f"{word}_") for word in only)
 
 
 def merge(old: list[Entry], new: list[Entry], known: list[str]) -> list[Entry]:
@@ -92,7 +97,7 @@ def main() -> int:
     options = parser.parse_args()
     known = [name for names in _MODULES.values() for name in names]
     only = {name for name in options.only.split(",") if name}
-    if unknown := sorted(only - set(known)):
+    if unknown := sorted(word for word in only if not any(_is_meant(name, {word}) for name in known)):
         parser.error(f"no such entry: {', '.join(unknown)}; known: {', '.join(known)}")
     measured, faults = measure(only, lambda text: print(text, flush=True))
     entries = merge(_read(options.output) if only else [], measured, known)

@@ -16,12 +16,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.kit import running
 from tests.services.dhcp_wires import BOX, Wires, sh
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,7 +156,7 @@ def trial(wires: Wires, clients: list[str], folder: Path, server: Server, rate: 
     """Start a server afresh, put one load on it, stop it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with _running([*wires.box, *server(wires, folder)], folder / "server.log"):
+    with running([*wires.box, *server(wires, folder)], folder / "server.log"):
         _wait_for_port(wires)
         command = [*clients, "perfdhcp", "-4", "-r", str(rate), "-R", "60000", "-p", str(seconds)]
         command += [
@@ -176,19 +176,6 @@ def trial(wires: Wires, clients: list[str], folder: Path, server: Server, rate: 
     if len(counts) < 2:
         raise RuntimeError(f"perfdhcp said nothing that can be counted: {(done.stdout + done.stderr)[-500:]}")
     return Load(rate, seconds, discovers=int(counts[0][0]), acks=int(counts[1][1]))
-
-
-@contextmanager
-def _running(command: list[str], log: Path) -> Iterator[None]:
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
 
 
 def _wait_for_port(wires: Wires) -> None:

@@ -15,10 +15,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from tests.bench.kit import running
 
 CLIENTS = 16
 DOWNLOADS = 4  # of each client, on one connection
@@ -106,19 +108,6 @@ def _boot_folder(workdir: Path) -> Path:
     return boot
 
 
-@contextmanager
-def _process(command: list[str], log: Path) -> Iterator[None]:
-    """A server, ended by its own pid."""
-    with log.open("ab") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-
-
 def _ours(within: list[str], workdir: Path, boot: Path) -> AbstractContextManager[None]:
     config = workdir / "diecast.toml"
     config.write_text(
@@ -126,7 +115,7 @@ def _ours(within: list[str], workdir: Path, boot: Path) -> AbstractContextManage
         f'[network]\ninterfaces = ["lo"]\n[dhcp]\nmode = "off"\n[http]\nport = {PORTS["ours"]}\n'
     )
     command = [*within, sys.executable, "-m", "appliance", "--config", str(config), "serve", "http"]
-    return _process(command, workdir / "ours.log")
+    return running(command, workdir / "ours.log")
 
 
 def _nginx(within: list[str], workdir: Path, boot: Path) -> AbstractContextManager[None]:
@@ -138,7 +127,7 @@ def _nginx(within: list[str], workdir: Path, boot: Path) -> AbstractContextManag
     config = workdir / "nginx.conf"
     config.write_text(_NGINX.format(folder=workdir, port=PORTS["nginx"]))
     # Its workers would run as a user who may not be let into the folder.
-    return _process([*within, "nginx", "-g", "user root;", "-c", str(config)], workdir / "nginx.log")
+    return running([*within, "nginx", "-g", "user root;", "-c", str(config)], workdir / "nginx.log")
 
 
 def _round(within: list[str], server: AbstractContextManager[None], port: int, size: int) -> float:

@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.bench.kit import running
 
 CLIENTS = 100
 ROUNDS = 5  # of each server
@@ -71,19 +72,6 @@ def _boot_folder(workdir: Path) -> Path:
     return boot
 
 
-@contextmanager
-def _process(command: list[str], log: Path) -> Iterator[None]:
-    """A server, ended by its own pid."""
-    with log.open("ab") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-
-
 def _ours(within: list[str], workdir: Path, boot: Path) -> Any:
     config = workdir / "diecast.toml"
     config.write_text(
@@ -91,13 +79,13 @@ def _ours(within: list[str], workdir: Path, boot: Path) -> Any:
         '[network]\ninterfaces = ["lo"]\n[dhcp]\nmode = "off"\n'
     )
     command = [*within, sys.executable, "-m", "tests.services.run_service", str(config), "tftp"]
-    return _process(command, workdir / "ours.log")
+    return running(command, workdir / "ours.log")
 
 
 def _dnsmasq(within: list[str], boot: Path) -> Any:
     options = ["--no-daemon", "--port=0", "--conf-file=/dev/null", "--user=root", "--enable-tftp", "--tftp-max=200"]
     where = [f"--tftp-root={boot}", f"--listen-address={_ADDRESS}", "--bind-interfaces"]
-    return _process([*within, "dnsmasq", *options, *where], boot.parent / "dnsmasq.log")
+    return running([*within, "dnsmasq", *options, *where], boot.parent / "dnsmasq.log")
 
 
 def _round(within: list[str], server: Callable[[], Any], workdir: Path) -> float:
