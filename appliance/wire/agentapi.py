@@ -168,6 +168,19 @@ class NfsExport(_Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CastOrder(_Message):
+    """The cast that sends this task's version (docs/cast-protocol.md). Numbers in hexadecimal where they are text."""
+
+    cast_id: str  # 16 digits
+    receiver: int  # the receiver number
+    key: str  # 64 digits: of PROBE
+    group: str  # IPv4 multicast group that DATA and PROBE go to
+    port: int  # their destination port
+    server: str  # IPv4 address that FEEDBACK goes to
+    server_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TaskOrder(_Message):
     """What to do. `chunks` is read-only and always there; `staging` only for a capture."""
 
@@ -183,6 +196,7 @@ class TaskOrder(_Message):
     window_bytes: int = 1 << 20
     zstd_level: int = 3
     staging_limit_bytes: int = 0
+    cast: CastOrder | None = None  # deploy: take the chunks from this cast, and by NFS what it does not bring
 
 
 @dataclass(frozen=True, slots=True)
