@@ -29,7 +29,8 @@ from appliance.disk.blockdev import Disk, choose_disk, list_disks
 from appliance.engine.capture import CaptureOptions, EngineProgress, capture
 from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.manifest import Manifest, version_id
-from appliance.engine.restore import RestoreOptions, restore
+from appliance.engine.restore import restore
+from appliance.engine.target import RestoreOptions
 from appliance.errors import ApplianceError, BadData, Cancelled, Unavailable
 from appliance.events import TaskKind, TaskState
 from appliance.wire import agentapi as api

@@ -38,7 +38,7 @@ def compress(plain: bytes | bytearray | memoryview, level: int = 3) -> bytes:
     return frame
 
 
-def decompress(frame: bytes, what: str = "a chunk", *, limit_bytes: int = MAX_WINDOW_BYTES) -> bytes:
+def decompress(frame: bytes | bytearray, what: str = "a chunk", *, limit_bytes: int = MAX_WINDOW_BYTES) -> bytes:
     """The plain bytes of `frame`, never more than `limit_bytes`. Raises `ChunkInvalid` naming `what`."""
     if len(frame) > MAX_FRAME_BYTES:
         raise ChunkInvalid(f"The frame of {what} has {len(frame)} bytes, over {MAX_FRAME_BYTES}.")
@@ -58,7 +58,7 @@ def decompress(frame: bytes, what: str = "a chunk", *, limit_bytes: int = MAX_WI
     return plain
 
 
-def open_frame(frame: bytes, id: bytes, *, limit_bytes: int = MAX_WINDOW_BYTES) -> bytes:
+def open_frame(frame: bytes | bytearray, id: bytes, *, limit_bytes: int = MAX_WINDOW_BYTES) -> bytes:
     """The plain bytes of `frame`, proven to be chunk `id`. Raises `ChunkInvalid`."""
     plain = decompress(frame, f"chunk {short(id)}", limit_bytes=limit_bytes)
     found = chunk_id(plain)

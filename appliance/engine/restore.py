@@ -1,37 +1,23 @@
-"""Restore: a manifest, its indexes and a source of chunks become a disk.
+"""Restore: a manifest, its indexes and a source of chunks become a disk, window after window.
 
-Rules (docs/image-format.md section 7): everything is checked before the first write; the old table goes with the first
-write and the new one comes last, sector 0 last of all, so that a disk whose restore did not end is not started; what is
-right already is not fetched; unused bytes are not written; data is flushed while it goes, so that no long flush is
-left. A restore that was interrupted is resumed by doing it again.
+What is done around it, and the rules: `engine.target`. `engine.cast_restore` is its sibling for chunks that come by
+themselves, in any order.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from blake3 import blake3
-
-from appliance.disk import blockdev, table
-from appliance.disk.blockdev import Geometry
-from appliance.disk.extents import Extent, gaps
-from appliance.engine.capture import EngineProgress, read_window
-from appliance.engine.chunk import chunk_id, open_frame, short
-from appliance.engine.errors import BadImage, ChunkInvalid
-from appliance.engine.index import Index, Window
-from appliance.engine.manifest import Manifest, Region
+from appliance.engine.capture import EngineProgress
+from appliance.engine.chunk import open_frame, short
+from appliance.engine.errors import ChunkInvalid
+from appliance.engine.manifest import Manifest
 from appliance.engine.pipeline import for_each
-from appliance.errors import Conflict, NoSpace, Unavailable
-
-_SMALLEST_DISCARD = 1 << 20  # shorter gaps are not worth a command to the device
-_MISSES_BEFORE_SPARE = 32  # so many windows of the target that differ in a row ...
-_SPARE_EVERY = 16  # ... and only every sixteenth is looked at, until one is right
+from appliance.engine.target import Job, RestoreOptions, RestoreReport, Target, onto_disk
+from appliance.engine.version import Version
 
 
 class ChunkSource(Protocol):
@@ -39,33 +25,6 @@ class ChunkSource(Protocol):
 
     def fetch(self, id: bytes) -> bytes:
         """The chunk file of `id`. Its own retries are behind it when it raises `ChunkMissing` or `OSError`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOptions:
-    """How to restore; memory is about two windows a thread and `flush_bytes` of dirty pages, twice."""
-
-    threads: int = 4
-    flush_bytes: int = 32 << 20
-    discard: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
-    """What a restore did, in bytes. Plain ones but for `fetched_bytes`, which is compressed."""
-
-    written_bytes: int
-    reused_bytes: int
-    fetched_bytes: int
-    discarded_bytes: int = 0
-    table_reread: bool = True  # False: the kernel still has the old partitions until the next start
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    region: Region
-    index: Index
-    window: Window
 
 
 def restore(
@@ -84,298 +43,60 @@ def restore(
     """
     shape = manifest if isinstance(manifest, Manifest) else Manifest.parse(manifest)
     progress(EngineProgress("checking the image", 0, shape.used_bytes))
-    files = {file.name: _checked_file(file.name, file.blake3, index_of(file.name)) for file in shape.files()}
-    indexes = {region.name: _checked_index(shape, region, files[region.index.name]) for region in shape.regions}
-    is_device = _is_device(target)
-    handle = _open(target, is_device)
-    try:
-        disk = blockdev.geometry(handle)
-        if not is_device:  # a file has whatever sectors the image wants
-            disk = Geometry(disk.size_bytes, shape.disk.logical_sector, shape.disk.physical_sector)
-        check_target(shape, disk, target)
-        pieces = _table_pieces(shape, files, disk)
-        flow = _Flow(handle, disk, shape, source, options, progress)
-        for_each(_jobs(shape, indexes), flow.window, lambda _: None, threads=options.threads, cancelled=cancelled)
-        changed = flow.finish(pieces)
-        discarded = _discard(handle, target, shape, indexes) if options.discard and is_device else 0
-        reread = blockdev.reread_table(handle) if changed and is_device else True
-    except OSError as error:
-        raise Unavailable(f"The disk {target} cannot be written: {error}.", hint="Check the disk.") from error
-    finally:
-        os.close(handle)
-    return RestoreReport(flow.written, flow.reused, flow.fetched, discarded, reread)
+    version = Version.load(shape, index_of)
+    counted = CountedSource(source)
+
+    def write(disk: Target) -> int:
+        def make_right(job: Job) -> None:
+            if disk.look(job) is None:
+                disk.put(job, fetch_chunk(counted, job.window.id, job.size))
+
+        for_each(_jobs(version), make_right, lambda _: None, threads=options.threads, cancelled=cancelled)
+        return counted.fetched
+
+    return onto_disk(version, target, options, progress, write)
 
 
-def check_target(manifest: Manifest, disk: Geometry, target: Path) -> None:
-    """Whether the version fits the disk. Raises `NoSpace` or `Conflict`, in words with both figures."""
-    if disk.logical_sector != manifest.disk.logical_sector:
-        raise Conflict(
-            f"The image is from a disk with sectors of {manifest.disk.logical_sector} bytes;"
-            f" {target} has {disk.logical_sector}, and partition tables and file systems count in sectors.",
-            hint="Use a disk with the same logical sector size; many NVMe drives can be reformatted to it.",
-        )
-    needed = manifest.disk.size_bytes if manifest.table.kind == "none" else manifest.minimum_disk_bytes
-    if disk.size_bytes < needed:
-        raise NoSpace(
-            f"The image needs a disk of {needed} bytes ({needed / 1e9:.2f} GB);"
-            f" {target} has {disk.size_bytes} ({disk.size_bytes / 1e9:.2f} GB).",
-            hint="Use a larger disk, or capture a master with smaller partitions.",
-        )
+class CountedSource:
+    """A chunk source that counts its bytes."""
 
-
-class _Flow:
-    """What the threads share while windows are written."""
-
-    def __init__(
-        self,
-        handle: int,
-        disk: Geometry,
-        manifest: Manifest,
-        source: ChunkSource,
-        options: RestoreOptions,
-        progress: Callable[[EngineProgress], None],
-    ) -> None:
-        self._handle, self._disk, self._source, self._progress = handle, disk, source, progress
-        self._total, self._done = manifest.used_bytes, 0
-        self.written = self.reused = self.fetched = 0
+    def __init__(self, source: ChunkSource) -> None:
+        self._source = source
         self._mutex = threading.Lock()
-        self._wiping = threading.Lock()
-        self._is_wiped = False
-        self._last_sector: bytes | None = None  # sector 0 when a region holds it
-        self._flush = _RollingFlush(handle, options.flush_bytes, self._advance)
-        self._probe = _Probe()
-        self._regions = manifest.regions
+        self.fetched = 0  # compressed bytes
 
-    def window(self, job: _Job) -> None:
-        """Make one window of the target right."""
-        start = job.region.offset + job.window.number * job.index.window_bytes
-        size = job.index.length_of(job.window.number)
-        plain: bytes | bytearray | None = None
-        if self._probe.wanted():
-            plain = self._what_is_there(start, size, job.window)
-            self._probe.saw(plain is not None)
-        is_reused = plain is not None
-        if plain is None:
-            plain = self._fetch(job.window.id, size)
-            self._wipe_table()
-        holds_sector_0 = start == 0
-        if holds_sector_0:
-            self._last_sector = bytes(plain[: self._disk.logical_sector])
-        if not is_reused:
-            self._write(start, plain, job.window.extents, self._disk.logical_sector if holds_sector_0 else 0)
-        used = job.window.used_bytes
+    def fetch(self, id: bytes) -> bytes:
+        """As the source does."""
+        frame = self._source.fetch(id)
         with self._mutex:
-            self.reused += used if is_reused else 0
-            self.written += 0 if is_reused else used
-        if is_reused:
-            self._advance(used)
+            self.fetched += len(frame)
+        return frame
 
-    def _advance(self, size: int) -> None:
-        """`size` more bytes are right and on stable storage: what was only written may be lost with the power."""
-        with self._mutex:
-            self._done += size
-            self._progress(EngineProgress("writing", self._done, self._total))
 
-    def finish(self, pieces: list[table.Piece]) -> bool:
-        """Flush, then write the table, sector 0 last. Whether anything of it was not there already."""
-        os.fsync(self._handle)
-        self._progress(EngineProgress("writing the partition table", self._total, self._total))
-        if self._last_sector is not None:
-            pieces = [table.Piece(0, self._last_sector), *pieces]
-        changed = [piece for piece in pieces if os.pread(self._handle, len(piece.data), piece.offset) != piece.data]
-        if changed:
-            self._wipe_table()
-            changed = [piece for piece in pieces if os.pread(self._handle, len(piece.data), piece.offset) != piece.data]
-        for piece in [piece for piece in changed if piece.offset]:
-            _write_all(self._handle, piece.data, piece.offset)
-        os.fsync(self._handle)
-        for piece in [piece for piece in changed if not piece.offset]:
-            _write_all(self._handle, piece.data, 0)
-        os.fsync(self._handle)
-        return bool(changed)
-
-    def _what_is_there(self, start: int, size: int, window: Window) -> bytearray | None:
-        """The window as the target holds it, if that is right. A sector that cannot be read may yet be written."""
+def fetch_chunk(source: ChunkSource, id: bytes, size: int) -> bytes:
+    """The plain content of a chunk of `size` bytes; a broken answer is asked for once more."""
+    for attempt in (1, 2):
+        frame = source.fetch(id)
         try:
-            plain = read_window(self._handle, start, size, window.extents)
-        except OSError:
-            return None
-        return plain if chunk_id(plain) == window.id else None
-
-    def _fetch(self, id: bytes, size: int) -> bytes:
-        """The plain content from the source; a broken answer is asked for once more."""
-        for attempt in (1, 2):
-            frame = self._source.fetch(id)
-            with self._mutex:
-                self.fetched += len(frame)
-            try:
-                plain = open_frame(frame, id, limit_bytes=size)
-                if len(plain) != size:
-                    raise ChunkInvalid(f"Chunk {short(id)} has {len(plain)} bytes, its window {size}.")
-                return plain
-            except ChunkInvalid as error:
-                if attempt == 2:
-                    raise ChunkInvalid(
-                        error.message, hint="Look what is damaged: diecast image verify; then capture again."
-                    ) from None
-        raise AssertionError("unreachable")
-
-    def _wipe_table(self) -> None:
-        """Once, before the first write: no firmware shall start what is half written.
-
-        Sector 0 goes, and the places of both GPT headers unless a region covers them (it is written by its windows).
-        """
-        with self._wiping:
-            if self._is_wiped:
-                return
-            sector = self._disk.logical_sector
-            for at in (0, sector, self._disk.size_bytes - sector):
-                is_covered = any(region.offset <= at < region.offset + region.length for region in self._regions)
-                if at == 0 or not is_covered:
-                    _write_all(self._handle, bytes(sector), at)
-            os.fsync(self._handle)
-            self._is_wiped = True
-
-    def _write(self, start: int, plain: bytes | bytearray, extents: tuple[Extent, ...], keep_back: int) -> None:
-        view = memoryview(plain)
-        for offset, length in extents:
-            first = max(offset, keep_back)
-            if first < offset + length:
-                _write_all(self._handle, view[first : offset + length], start + first)
-                self._flush.wrote(offset + length - first)
+            return open_window(frame, id, size)
+        except ChunkInvalid as error:
+            if attempt == 2:
+                raise ChunkInvalid(
+                    error.message, hint="Look what is damaged: diecast image verify; then capture again."
+                ) from None
+    raise AssertionError("unreachable")
 
 
-class _RollingFlush:
-    """Keeps what is not on stable storage below a bound while the writing goes on.
-
-    One thread flushes while the others go on reading and fetching; they wait only when twice the bound is dirty.
-    """
-
-    def __init__(self, handle: int, limit: int, stable: Callable[[int], None]) -> None:
-        self._handle, self._limit, self._stable = handle, limit, stable
-        self._dirty = 0
-        self._mutex = threading.Lock()
-        self._flushing = threading.Lock()
-
-    def wrote(self, size: int) -> None:
-        """Count `size` bytes as written, and flush when it is time."""
-        with self._mutex:
-            self._dirty += size
-            dirty = self._dirty
-        if dirty < self._limit or not self._flushing.acquire(blocking=dirty >= 2 * self._limit):
-            return
-        try:
-            with self._mutex:
-                due, self._dirty = self._dirty, 0
-            if due >= self._limit:
-                os.fdatasync(self._handle)
-                # Written once and not read again: leave the memory to those who need it.
-                os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
-                self._stable(due)
-            else:
-                with self._mutex:
-                    self._dirty += due
-        finally:
-            self._flushing.release()
+def open_window(frame: bytes | bytearray, id: bytes, size: int) -> bytes:
+    """The plain content of a chunk file, proven, for a window of `size` bytes. Raises `ChunkInvalid`."""
+    plain = open_frame(frame, id, limit_bytes=size)
+    if len(plain) != size:
+        raise ChunkInvalid(f"Chunk {short(id)} has {len(plain)} bytes, its window {size}.")
+    return plain
 
 
-class _Probe:
-    """Whether to look at the target before fetching: always, unless looking has been in vain for a while.
-
-    Bounds what in-place reuse costs on a disk that holds something else: one window in sixteen is read in vain.
-    """
-
-    def __init__(self) -> None:
-        self._misses = 0
-
-    def wanted(self) -> bool:
-        """Whether to read the next window of the target."""
-        return self._misses < _MISSES_BEFORE_SPARE or self._count() % _SPARE_EVERY == 0
-
-    def saw(self, is_right: bool) -> None:
-        """What the look showed."""
-        self._misses = 0 if is_right else self._misses + 1
-
-    def _count(self) -> int:
-        self._misses += 1
-        return self._misses
-
-
-def _jobs(manifest: Manifest, indexes: dict[str, Index]) -> Iterator[_Job]:
-    for region in manifest.regions:
-        for window in indexes[region.name]:
-            yield _Job(region, indexes[region.name], window)
-
-
-def _checked_file(name: str, expected: str, data: bytes) -> bytes:
-    found = blake3(data).hexdigest()
-    if found != expected:
-        raise BadImage(f"{name} hashes to {found[:12]}…, the manifest says {expected[:12]}….")
-    return data
-
-
-def _checked_index(manifest: Manifest, region: Region, data: bytes) -> Index:
-    index = Index.parse(data, region.index.name)
-    if index.window_bytes != manifest.window_bytes or index.region_bytes != region.length:
-        raise BadImage(f"{region.index.name} is for another region or window than {region.name} of the manifest.")
-    return index
-
-
-def _table_pieces(manifest: Manifest, files: dict[str, bytes], disk: Geometry) -> list[table.Piece]:
-    if manifest.table.file is None:
-        return []
-    data, pieces, at = files[manifest.table.file.name], [], 0
-    for offset, length in manifest.table.pieces:
-        pieces.append(table.Piece(offset, data[at : at + length]))
-        at += length
-    if at != len(data):
-        raise BadImage(f"{manifest.table.file.name} has {len(data)} bytes, its pieces {at}.")
-    old = Geometry(manifest.disk.size_bytes, manifest.disk.logical_sector, manifest.disk.physical_sector)
-    return table.place(manifest.table.kind, pieces, old, disk)
-
-
-def _discard(handle: int, target: Path, manifest: Manifest, indexes: dict[str, Index]) -> int:
-    """Discard what file systems do not use; the number of bytes."""
-    if not blockdev.can_discard(target):
-        return 0
-    done = 0
-    for region in manifest.regions:
-        if region.filesystem.used_by in ("", "whole"):
-            continue
-        for offset, length in gaps(_used_of(indexes[region.name]), region.length):
-            if length >= _SMALLEST_DISCARD:
-                if not blockdev.discard(handle, region.offset + offset, length):
-                    return done
-                done += length
-    return done
-
-
-def _used_of(index: Index) -> Iterator[Extent]:
-    for window in index:
-        for offset, length in window.extents:
-            yield window.number * index.window_bytes + offset, length
-
-
-def _write_all(handle: int, data: bytes | memoryview, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(handle, view, at)
-        view, at = view[done:], at + done
-
-
-def _is_device(target: Path) -> bool:
-    try:
-        return blockdev.is_block_device(target)
-    except OSError as error:
-        raise Unavailable(f"The disk {target} is not there: {error.strerror}.") from error
-
-
-def _open(target: Path, is_device: bool) -> int:
-    # O_EXCL on a block device: nobody has it, or a partition of it, mounted (open(2)).
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_EXCL if is_device else 0)
-    try:
-        return os.open(target, flags)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise Conflict(f"The disk {target} is in use: something on it is mounted.") from error
-        raise Unavailable(f"The disk {target} cannot be opened for writing: {error.strerror}.") from error
+def _jobs(version: Version) -> Iterator[Job]:
+    for region in version.manifest.regions:
+        index = version.indexes[region.name]
+        for window in index:
+            yield Job(region, index, window)

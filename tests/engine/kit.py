@@ -9,7 +9,8 @@ from pathlib import Path
 
 from appliance.engine.capture import CaptureOptions, CaptureResult, EngineProgress, capture
 from appliance.engine.chunkstore import ChunkStore
-from appliance.engine.restore import RestoreOptions, RestoreReport, restore
+from appliance.engine.restore import restore
+from appliance.engine.target import RestoreOptions, RestoreReport
 
 TASK = 7
 LIMIT = 1 << 40

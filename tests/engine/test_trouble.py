@@ -17,7 +17,8 @@ from appliance.engine.chunk import compress
 from appliance.engine.chunkstore import ChunkStore
 from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.pipeline import Gate, Stop, for_each
-from appliance.engine.restore import RestoreOptions, restore
+from appliance.engine.restore import restore
+from appliance.engine.target import RestoreOptions
 from appliance.errors import ApplianceError, Cancelled, NoSpace, Unavailable
 from tests.disk.makedisk import MIB, Made, digest, noise, place, run
 from tests.engine.kit import TASK, StagingSink, StoreSource, captured, never, quiet, restored
@@ -129,7 +130,7 @@ def test_a_disk_full_of_other_things_is_looked_at_only_now_and_then(store: Chunk
         return real(handle, at, size, extents)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("appliance.engine.restore.read_window", counting)
+        patch.setattr("appliance.engine.target.read_window", counting)
         restored(store, version, target)
     assert 32 <= len(seen) < result.chunks // 4
     assert digest(target) == digest(disk)

@@ -20,7 +20,8 @@ from appliance.agent.stop import Stop
 from appliance.config import Tasks
 from appliance.engine.capture import CaptureOptions, capture
 from appliance.engine.manifest import Manifest
-from appliance.engine.restore import RestoreOptions, restore
+from appliance.engine.restore import restore
+from appliance.engine.target import RestoreOptions
 from appliance.events import TaskState
 from appliance.services.http_box import Box
 from appliance.services.scheduler import Scheduler
