@@ -128,6 +128,19 @@ class Tasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """Casts: a room at once by multicast (deploy --cast)."""
+
+    groups: IPv4Network = _key(IPv4Network("239.192.68.0/24"), "Multicast groups to take from; each cast has its own.")
+    port: int = _key(4020, "UDP port that PCs listen on.")
+    feedback_port: int = _key(4021, "UDP port of the box that PCs answer to.")
+    rate_mbit: int = _key(900, "Ceiling of all casts together, in 10^6 bits/s of UDP payload.")
+    ttl: int = _key(1, "How many routers a cast may pass, plus one. More than 1 needs multicast routing.")
+    wait_s: int = _key(300, "How long --wait-for waits after the first PC when no --wait-seconds is given.")
+    broadcast: bool = _key(True, "Send to the subnet's broadcast address when more than half of the PCs hear no group.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Logs."""
 
@@ -145,6 +158,7 @@ class Settings:
     http: Http = _key(Http(), "")
     nfs: Nfs = _key(Nfs(), "")
     tasks: Tasks = _key(Tasks(), "")
+    cast: Cast = _key(Cast(), "")
     log: Log = _key(Log(), "")
 
 
@@ -253,6 +267,11 @@ _LIMITS: dict[tuple[str, str], tuple[float, float]] = {
     ("nfs", "staging_uid"): (1, 2**31),
     ("tasks", "zstd_level"): (1, 19),
     ("tasks", "silent_after_s"): (30, 86400),
+    ("cast", "port"): (1, 65535),
+    ("cast", "feedback_port"): (1, 65535),
+    ("cast", "rate_mbit"): (1, 100_000),
+    ("cast", "ttl"): (1, 255),
+    ("cast", "wait_s"): (0, 86400),
 }
 
 
@@ -272,6 +291,11 @@ def _check(settings: Settings, where: str) -> None:
             raise ConfigError(f"{where}: the range {span} is not inside {subnet.network}.")
         if subnet.range_first > subnet.range_last:
             raise ConfigError(f"{where}: the range begins at {subnet.range_first}, after its end {subnet.range_last}.")
+    if not settings.cast.groups.is_multicast:
+        raise ConfigError(
+            f"{where}: 'cast.groups' is {settings.cast.groups}, which is no range of multicast groups.",
+            hint="Take one of 239.192.0.0/14 (RFC 2365).",
+        )
     if settings.dhcp.mode == "full" and settings.network.interfaces and not settings.dhcp.subnet:
         raise ConfigError(
             f"{where}: dhcp.mode is 'full', but there is no [[dhcp.subnet]].",

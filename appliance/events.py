@@ -72,6 +72,13 @@ def may_move(old: TaskState, new: TaskState) -> bool:
     return new in TRANSITIONS[old]
 
 
+class CastState(StrEnum):
+    """Where a cast stands."""
+
+    OPEN = "open"  # its PCs may join and leave
+    ENDED = "ended"  # whoever is not done goes on by NFS
+
+
 class AfterTask(StrEnum):
     """What the PC does when its task has succeeded."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from appliance.errors import UsageError
-from appliance.events import AfterTask, BootStage, LocalBoot, TaskKind, TaskState, UefiLoader
+from appliance.events import AfterTask, BootStage, CastState, LocalBoot, TaskKind, TaskState, UefiLoader
 
 _MAC = re.compile(r"[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -130,6 +130,60 @@ class Task:
     ip: str = ""  # of the agent at its last check-in
     error: str = ""  # why it failed, one sentence
     remedy: str = ""  # what to do, one sentence
+    cast_id: int | None = None  # deploy: the cast that it takes part in
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """One version sent to many PCs at once (docs/cast-protocol.md). The figures are of the last second."""
+
+    id: int
+    version_id: str
+    image_name: str
+    state: CastState
+    created: datetime
+    cast_id: str  # 16 hex digits, as in the frames
+    key: str = field(repr=False)  # 64 hex digits; a secret of the cast's PCs
+    group: IPv4Address
+    ended: datetime | None = None
+    why: str = ""  # it ended
+    wait_for: int = 0  # PCs to wait for before it begins ...
+    wait_seconds: int = 0  # ... but not for longer than this after the first
+    rate_mbit: int = 0  # 10^6 bits/s; 0: only the ceiling of all casts
+    begun: bool = False  # the operator waits for nobody any more
+    present: int = 0  # PCs that are there
+    waiting: bool = False  # for more PCs
+    rate_bytes_s: float = 0.0  # what is sent, UDP payload
+    sent_bytes: int = 0
+    parity_bytes: int = 0  # of them
+    forged: int = 0  # FEEDBACK whose MAC was wrong
+    refused: int = 0  # FEEDBACK that was old, repeated, or from no PC of the cast
+    broadcast: bool = False  # it goes to the subnet's broadcast address
+
+
+@dataclass(frozen=True, slots=True)
+class CastMember:
+    """One PC of a cast."""
+
+    task_id: int
+    host_name: str
+    task_state: TaskState
+    status: str = ""  # how it gets its chunks, in words
+    written: int = 0  # chunks on its disk
+    total: int = 0  # chunks of the version
+    loss: float = 0.0  # share of the frames that do not reach it
+    preferred: bool = False
+    dropped: bool = False  # by the operator: it goes on by NFS
+
+
+@dataclass(frozen=True, slots=True)
+class CastSeat:
+    """What the sender has to know of one PC of a cast."""
+
+    task_id: int
+    token_hash: bytes = field(repr=False)  # of its task's valid token; its keys are made from it
+    preferred: bool = False
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

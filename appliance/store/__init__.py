@@ -3,7 +3,8 @@
 SQLite in WAL mode through Peewee. Every verb is one transaction, takes and returns dataclasses of `appliance.model`,
 may be called from any thread, and leaves a consistent store wherever its process is killed.
 
-`Store.open(path)` gives verbs by subject: `hosts`, `images`, `tasks`, `leases`, `settings`, `audit`, `servers`.
+`Store.open(path)` gives verbs by subject: `hosts`, `images`, `tasks`, `casts`, `leases`, `settings`, `audit`,
+`servers`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance.store.casts import Casts
 from appliance.store.database import Database
 from appliance.store.hosts import Hosts
 from appliance.store.images import Images
@@ -31,6 +33,7 @@ class Store:
         self.hosts = Hosts(database)
         self.images = Images(database)
         self.tasks = Tasks(database)
+        self.casts = Casts(database)
         self.leases = Leases(database)
         self.settings = SettingValues(database)
         self.audit = Audit(database)

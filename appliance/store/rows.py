@@ -17,7 +17,7 @@ from uuid import UUID
 
 import peewee
 
-from appliance.events import AfterTask, BootStage, LocalBoot, TaskKind, TaskState, UefiLoader
+from appliance.events import AfterTask, BootStage, CastState, LocalBoot, TaskKind, TaskState, UefiLoader
 
 if TYPE_CHECKING:  # a generic class only in its stubs
     _Field = peewee.Field[Any]
@@ -219,9 +219,52 @@ class TaskRow(peewee.Model):
     error = peewee.TextField()
     remedy = peewee.TextField()
     log_bytes = peewee.IntegerField()
+    cast_id = peewee.IntegerField(null=True)
 
     class Meta:
         table_name = "task"
+
+
+class CastRow(peewee.Model):
+    id = peewee.AutoField()
+    version_id = peewee.TextField()
+    image_name = peewee.TextField()
+    state = WordField(CastState)
+    created = UtcField()
+    ended = UtcField()
+    why = peewee.TextField()
+    cast_id = peewee.TextField()
+    key = peewee.TextField()
+    group = AddressField(column_name="group_address")
+    wait_for = peewee.IntegerField()
+    wait_seconds = peewee.IntegerField()
+    rate_mbit = peewee.IntegerField()
+    begun = FlagField()
+    present = peewee.IntegerField()
+    waiting = FlagField()
+    rate_bytes_s = peewee.FloatField()
+    sent_bytes = peewee.IntegerField()
+    parity_bytes = peewee.IntegerField()
+    forged = peewee.IntegerField()
+    refused = peewee.IntegerField()
+    broadcast = FlagField()
+
+    class Meta:
+        table_name = "room_cast"
+
+
+class CastMemberRow(peewee.Model):
+    task_id = peewee.IntegerField(primary_key=True)
+    cast_id = peewee.IntegerField()
+    preferred = FlagField()
+    dropped = FlagField()
+    status = peewee.TextField()
+    written = peewee.IntegerField()
+    total = peewee.IntegerField()
+    loss = peewee.FloatField()
+
+    class Meta:
+        table_name = "cast_member"
 
 
 class TaskEventRow(peewee.Model):

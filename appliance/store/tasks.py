@@ -10,7 +10,7 @@ from uuid import UUID
 from appliance.errors import Conflict, UsageError
 from appliance.events import AfterTask, TaskKind, TaskState
 from appliance.model import Host, ImageVersion, NewPcOrder, Task, TaskEvent, TokenInfo, normalise_mac
-from appliance.store import hosts, images, lifecycle, newcomers, tokens
+from appliance.store import casts, hosts, images, lifecycle, newcomers, tokens
 from appliance.store.database import Database
 from appliance.store.rows import HostRow, TaskEventRow, TaskLogRow, TaskRow, columns, dicts, first, utc_now
 
@@ -70,9 +70,13 @@ class Tasks:
         version: ImageVersion,
         *,
         after: AfterTask = AfterTask.REBOOT,
+        cast_id: int | None = None,
         now: datetime | None = None,
     ) -> Task:
-        """Order `version` onto `host`. Raises `Conflict` when it is busy or sealed, `NotFound` when either is gone."""
+        """Order `version` onto `host`, by a cast if one is named.
+
+        Raises `Conflict` when the host is busy or sealed or the cast has ended, `NotFound` when any of them is gone.
+        """
         moment = utc_now(now)
         with self._database.write() as sql:
             known = hosts.by_id(sql, host.id)
@@ -83,7 +87,13 @@ class Tasks:
                     f"{known.name} is sealed and not captured yet: deploying would destroy the master.",
                     hint=f"Capture it first, or run: diecast host edit {known.name} --not-sealed",
                 )
-            return newcomers.create_deploy(sql, known, version, AfterTask(after), moment)
+            cast = None if cast_id is None else casts.open_one(sql, cast_id)
+            if cast is not None and cast.version_id != version.id:
+                raise Conflict(f"Cast {cast.id} sends another version.", hint="See: diecast cast list")
+            task = newcomers.create_deploy(sql, known, version, AfterTask(after), moment)
+            if cast is not None:
+                casts.seat(sql, cast, task.id)
+            return lifecycle.get(sql, task.id)
 
     def order_new_pcs(
         self,

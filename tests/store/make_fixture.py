@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from uuid import UUID
 
@@ -36,7 +36,9 @@ def fill(store: Store) -> None:
     failed = store.tasks.capture(master, "win11", now=NOON)
     store.tasks.move(failed.id, TaskState.FAILED, error="The PC was silent.", remedy="Switch it on.", now=NOON)
     target = store.hosts.add("LAB1-01", ["52:54:00:aa:02:01"], now=NOON)
-    store.tasks.deploy(target, store.images.resolve("win11"), now=NOON)
+    version = store.images.resolve("win11")
+    cast = store.casts.open(version, 2, 60, groups=IPv4Network("239.192.68.0/24"), now=NOON)
+    store.tasks.deploy(target, version, cast_id=cast.id, now=NOON)
     store.tasks.order_new_pcs(store.images.resolve("win11@1"), 3, "LAB1-{nn}", now=NOON)
     store.hosts.seen("52:54:00:00:00:07", BootStage.DHCP, arch=11, now=NOON)
     store.hosts.save_inventory(master.id, {"cpu": "one", "disks": []}, now=NOON)
