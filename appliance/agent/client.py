@@ -7,6 +7,7 @@ threads: each has its own connection, and only one checks in again.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import threading
 import time
@@ -75,6 +76,11 @@ class Box:
         answer = api.CheckInAnswer.from_json(body)
         self._token = answer.token
         return answer
+
+    @property
+    def token_hash(self) -> bytes:
+        """SHA-256 of the token, all that the box keeps of it. A cast's FEEDBACK is proved by it."""
+        return hashlib.sha256(self._token.encode()).digest()
 
     def inventory(self, found: api.Inventory) -> None:
         """Send what is in this PC."""

@@ -30,6 +30,7 @@ class Reporter:
         self._begun = self._moved = self._heard = now
         self._state = EngineProgress("starting", 0, 0)
         self._phase = ""
+        self._is_held = False
         self._samples: deque[tuple[float, int]] = deque()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
@@ -50,6 +51,10 @@ class Reporter:
         if state != self._state:
             self._moved = time.monotonic()
         self._state = state
+
+    def hold(self, on: bool) -> None:
+        """While it is on, we wait for others by the operator's wish: that nothing moves is no stall."""
+        self._is_held, self._moved = on, time.monotonic()
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -82,7 +87,7 @@ class Reporter:
             self._heard = now
             if answer.cancelled:
                 raise verdict(self._box, Cancelled("The operator cancelled the task."))
-        if now - self._moved > self._limits.stall_s:
+        if now - self._moved > self._limits.stall_s and not self._is_held:
             raise Unavailable(
                 f"Nothing has moved for {self._limits.stall_s / 60:.0f} min while {meter.phase}.",
                 hint="Check the box's nfs service and this PC's disk, then start the PC from the network again.",

@@ -51,6 +51,7 @@ class _Start:
     box: Box
     line: BootLine
     answer: CheckInAnswer
+    interface: str = ""  # the card this PC booted from
 
 
 def run(machine: Machine, limits: Limits, consoles: Consoles) -> Exit:
@@ -130,7 +131,7 @@ def _first_word(
     )
     stop = Stop()
     box = Box(line, who, limits, stop, display.waiting)
-    return _Start(machine, limits, display, stop, box, line, CheckInAnswer(""))
+    return _Start(machine, limits, display, stop, box, line, CheckInAnswer(""), address.interface)
 
 
 def _check_in(start: _Start) -> _Start:
@@ -160,7 +161,7 @@ def _task(start: _Start) -> Exit:
         time.sleep(start.limits.notice_s)
         return Exit.POWER_OFF
     try:
-        perform(Job(start.machine, start.box, start.display, start.limits, start.stop, order))
+        perform(Job(start.machine, start.box, start.display, start.limits, start.stop, order, start.interface))
     except ApplianceError as error:
         return _failed(start, order, error)
     status, words = _AFTER.get(order.after, _AFTER[AfterTask.POWEROFF])

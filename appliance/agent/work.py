@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.agent import page
+from appliance.agent.cast import CastDeploy, buffer_bytes
 from appliance.agent.chunks import NfsChunks
 from appliance.agent.client import Box, BoxAway, Refused
 from appliance.agent.display import Display
@@ -28,9 +29,10 @@ from appliance.agent.stop import Stop
 from appliance.disk.blockdev import Disk, choose_disk, list_disks
 from appliance.engine.capture import CaptureOptions, EngineProgress, capture
 from appliance.engine.errors import BadImage, ChunkInvalid
-from appliance.engine.manifest import Manifest, version_id
+from appliance.engine.manifest import version_id
 from appliance.engine.restore import restore
-from appliance.engine.target import RestoreOptions
+from appliance.engine.target import RestoreOptions, RestoreReport
+from appliance.engine.version import Version
 from appliance.errors import ApplianceError, BadData, Cancelled, Unavailable
 from appliance.events import TaskKind, TaskState
 from appliance.wire import agentapi as api
@@ -49,6 +51,7 @@ class Job:
     limits: Limits
     stop: Stop
     order: api.TaskOrder
+    interface: str = ""  # the card this PC booted from
 
 
 def perform(job: Job) -> None:
@@ -164,18 +167,10 @@ def _deploy(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Res
             f"The manifest of image {order.image_name} is {found[:12]}… but should be {order.version_id[:12]}….",
             hint=f"On the box run: diecast image verify {order.image_name}",
         )
-    folder = mounts.mount(order.chunks, "chunks", read_only=True)
-    source = NfsChunks(folder, order.image_name, job.stop, job.limits, job.display.waiting)
     try:
-        report = restore(
-            Manifest.parse(content),
-            job.box.index,
-            Path(disk.path),
-            source,
-            RestoreOptions(threads=_threads()),
-            reporter.latest,
-            job.stop.is_set,
-        )
+        reporter.latest(EngineProgress("checking the image", 0, 0))
+        version = Version.load(content, job.box.index)
+        report, details = _write(job, version, Path(disk.path), reporter, mounts)
     except (BadImage, ChunkInvalid) as error:
         raise BadData(
             f"Image {order.image_name} is damaged on the box: {error.message}",
@@ -185,8 +180,24 @@ def _deploy(job: Job, disk: Disk, reporter: Reporter, mounts: Mounts) -> api.Res
     job.display.note(
         f"written {report.written_bytes}, kept {report.reused_bytes}, fetched {report.fetched_bytes} bytes"
     )
-    details = {"fetched_bytes": str(report.fetched_bytes)}
+    details["fetched_bytes"] = str(report.fetched_bytes)
     return api.Result(True, written_bytes=report.written_bytes, reused_bytes=report.reused_bytes, details=details)
+
+
+def _write(
+    job: Job, version: Version, disk: Path, reporter: Reporter, mounts: Mounts
+) -> tuple[RestoreReport, dict[str, str]]:
+    """Make the disk right: by cast if the order says so and it can be joined, else by NFS."""
+    order, options = job.order, RestoreOptions(threads=_threads())
+    folder = mounts.mount(order.chunks, "chunks", read_only=True)
+    source = NfsChunks(folder, order.image_name, job.stop, job.limits, job.display.waiting)
+    if order.cast is not None:
+        cast = CastDeploy(job.box, job.display, reporter, job.stop)
+        feed = cast.open(order.cast, job.interface, version, buffer_bytes(job.machine), options.threads)
+        if feed is not None:
+            report = cast.restore(feed, version, disk, source, options)
+            return report, {"by_cast_bytes": str(cast.by_cast_bytes)}
+    return restore(version, disk, source, options, reporter.latest, job.stop.is_set), {}
 
 
 def run_stoppable(work: Callable[[], _T], stop: Stop, limits: Limits) -> _T:

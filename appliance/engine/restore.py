@@ -14,7 +14,6 @@ from typing import Protocol
 from appliance.engine.capture import EngineProgress
 from appliance.engine.chunk import open_frame, short
 from appliance.engine.errors import ChunkInvalid
-from appliance.engine.manifest import Manifest
 from appliance.engine.pipeline import for_each
 from appliance.engine.target import Job, RestoreOptions, RestoreReport, Target, onto_disk
 from appliance.engine.version import Version
@@ -28,8 +27,7 @@ class ChunkSource(Protocol):
 
 
 def restore(
-    manifest: bytes | Manifest,
-    index_of: Callable[[str], bytes],
+    version: Version,
     target: Path,
     source: ChunkSource,
     options: RestoreOptions,
@@ -38,12 +36,9 @@ def restore(
 ) -> RestoreReport:
     """Write the version to the block device or image file `target`; everything is on stable storage on return.
 
-    Raises, before anything is written: `BadImage`, `NoSpace` (naming both sizes), `Conflict` (other sector size, or
-    the disk is in use), `Unavailable`. Later: `ChunkInvalid`, `ChunkMissing`, `Unavailable`, `Cancelled`.
+    Raises, before anything is written: `BadImage` (the table), `NoSpace` (naming both sizes), `Conflict` (other sector
+    size, or the disk is in use), `Unavailable`. Later: `ChunkInvalid`, `ChunkMissing`, `Unavailable`, `Cancelled`.
     """
-    shape = manifest if isinstance(manifest, Manifest) else Manifest.parse(manifest)
-    progress(EngineProgress("checking the image", 0, shape.used_bytes))
-    version = Version.load(shape, index_of)
     counted = CountedSource(source)
 
     def write(disk: Target) -> int:

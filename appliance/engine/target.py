@@ -26,6 +26,7 @@ from appliance.engine.manifest import Manifest, Region
 from appliance.engine.version import Version
 from appliance.errors import Conflict, NoSpace, Unavailable
 
+WRITING = "writing"  # the phase in which windows are looked at and written
 _SMALLEST_DISCARD = 1 << 20  # shorter gaps are not worth a command to the device
 _MISSES_BEFORE_SPARE = 32  # so many windows of the target that differ in a row ...
 _SPARE_EVERY = 16  # ... and only every sixteenth is looked at, until one is right
@@ -181,7 +182,7 @@ class Target:
         """`size` more bytes are right and on stable storage: what was only written may be lost with the power."""
         with self._mutex:
             self._done += size
-            self._progress(EngineProgress("writing", self._done, self._total))
+            self._progress(EngineProgress(WRITING, self._done, self._total))
 
     def finish(self, pieces: list[table.Piece]) -> bool:
         """Flush, then write the table, sector 0 last. Whether anything of it was not there already."""

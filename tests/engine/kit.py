@@ -11,6 +11,7 @@ from appliance.engine.capture import CaptureOptions, CaptureResult, EngineProgre
 from appliance.engine.chunkstore import ChunkStore
 from appliance.engine.restore import restore
 from appliance.engine.target import RestoreOptions, RestoreReport
+from appliance.engine.version import Version
 
 TASK = 7
 LIMIT = 1 << 40
@@ -75,6 +76,11 @@ def captured(store: ChunkStore, disk: Path, *, window: int = 1 << 18) -> tuple[s
     return version, result
 
 
+def loaded(store: ChunkStore, version: str) -> Version:
+    """A version of `store`, checked."""
+    return Version.load(store.read_manifest(version), lambda name: store.read_index(version, name))
+
+
 def restored(
     store: ChunkStore,
     version: str,
@@ -86,8 +92,7 @@ def restored(
 ) -> RestoreReport:
     """Restore a version of `store` to `target`."""
     return restore(
-        store.read_manifest(version),
-        lambda name: store.read_index(version, name),
+        loaded(store, version),
         target,
         source or StoreSource(store),
         RestoreOptions(threads=threads, flush_bytes=1 << 20),

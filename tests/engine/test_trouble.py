@@ -19,9 +19,10 @@ from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.pipeline import Gate, Stop, for_each
 from appliance.engine.restore import restore
 from appliance.engine.target import RestoreOptions
+from appliance.engine.version import Version as Loaded
 from appliance.errors import ApplianceError, Cancelled, NoSpace, Unavailable
 from tests.disk.makedisk import MIB, Made, digest, noise, place, run
-from tests.engine.kit import TASK, StagingSink, StoreSource, captured, never, quiet, restored
+from tests.engine.kit import TASK, StagingSink, StoreSource, captured, loaded, never, quiet, restored
 
 Version = tuple[ChunkStore, str, CaptureResult]
 
@@ -186,7 +187,7 @@ def test_a_damaged_version_is_refused_before_anything_is_written(
         return data[:-1] + bytes([data[-1] ^ 1]) if is_victim else data
 
     with pytest.raises(BadImage):
-        restore(manifest, index_of, target, StoreSource(store), RestoreOptions(), quiet, never)
+        restore(Loaded.load(manifest, index_of), target, StoreSource(store), RestoreOptions(), quiet, never)
     assert digest(target) == before
 
 
@@ -307,8 +308,8 @@ def test_a_restore_calls_nothing_done_that_a_power_cut_would_take(
     seen: list[int] = []
     monkeypatch.setattr(os, "pwrite", pwrite)
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    manifest, options = store.read_manifest(version), RestoreOptions(threads=1, flush_bytes=1 << 20)
-    restore(manifest, lambda name: store.read_index(version, name), target, StoreSource(store), options, look, never)
+    options = RestoreOptions(threads=1, flush_bytes=1 << 20)
+    restore(loaded(store, version), target, StoreSource(store), options, look, never)
     assert len(seen) > 3
     assert seen == sorted(seen)
     assert seen[-1] <= result.used_bytes

@@ -22,6 +22,7 @@ from appliance.engine.capture import CaptureOptions, capture
 from appliance.engine.manifest import Manifest
 from appliance.engine.restore import restore
 from appliance.engine.target import RestoreOptions
+from appliance.engine.version import Version
 from appliance.events import TaskState
 from appliance.services.http_box import Box
 from appliance.services.scheduler import Scheduler
@@ -109,8 +110,7 @@ def _receive_deploy(site: Site, target: Path, box: AgentBox) -> None:
     assert order is not None
     manifest = Manifest.parse(box.manifest())
     restore(
-        manifest,
-        box.index,
+        Version.load(manifest, box.index),
         target,
         FolderSource(site.box),
         RestoreOptions(),
