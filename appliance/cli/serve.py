@@ -8,7 +8,7 @@ from appliance.cli.command import Command, argument
 from appliance.cli.context import Context
 
 _NOTES = """\
-Services: dhcp tftp http nfs scheduler. Without names all of them run in one process, which suits
+Services: dhcp tftp http nfs scheduler cast. Without names all of them run in one process, which suits
 a lab; an appliance runs one systemd unit for each.
 """
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from appliance.boot.decide import Purpose
 from appliance.errors import Conflict
-from appliance.events import BootStage, TaskKind, TaskState
+from appliance.events import BootStage, CastState, TaskKind, TaskState
 from appliance.model import Host, Task, normalise_mac
 from appliance.services.http_box import BOX, Box, Refusal, read_body, sockname
 from appliance.services.ingest import Taken
@@ -289,6 +289,18 @@ def _order(box: Box, task: Task, host: Host | None, server: str) -> api.TaskOrde
         window_bytes=tasks.window_kib << 10,
         zstd_level=tasks.zstd_level,
         staging_limit_bytes=nfs.staging_limit_mb * 10**6 if captures else 0,
+        cast=_cast_order(box, task, server),
+    )
+
+
+def _cast_order(box: Box, task: Task, server: str) -> api.CastOrder | None:
+    """Where the task's cast is to be heard; None without one, or when it has ended: then all comes by NFS."""
+    cast = None if task.cast_id is None else box.store.casts.get(task.cast_id)
+    if cast is None or cast.state is not CastState.OPEN:
+        return None
+    ports = box.settings.cast
+    return api.CastOrder(
+        cast.cast_id, task.id, cast.key, str(cast.group), ports.port, server, server_port=ports.feedback_port
     )
 
 

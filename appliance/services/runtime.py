@@ -37,6 +37,7 @@ MODULES: dict[str, str] = {
     "http": "appliance.services.httpd",
     "nfs": "appliance.services.nfsd",
     "scheduler": "appliance.services.scheduler",
+    "cast": "appliance.services.castd",
 }
 
 # logging level -> syslog priority, as journald reads it from `<N>` at the start of a line.

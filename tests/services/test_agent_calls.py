@@ -312,6 +312,20 @@ async def test_the_exports_stand_below_the_root_of_the_nfs_server(site: Site, pc
     assert order.staging.path == f"/srv/diecast/staging/{task.id}"
 
 
+async def test_the_task_of_a_cast_says_where_it_is_heard_until_it_has_ended(site: Site, pc: CallingPc) -> None:
+    site.captured(TinyImage.of("disk"))
+    version = site.store.images.resolve("win11")
+    cast = site.store.casts.open(version, groups=site.box.settings.cast.groups)
+    task = site.store.tasks.deploy(site.host(), version, cast_id=cast.id)
+    await pc.check_in()
+    site.store.settings.set(f"nfs.ready.{task.id}", "127.0.0.1")
+    order = api.TaskOrder.from_json((await pc.agent("GET", "/task")).body)
+    assert order.cast == api.CastOrder(cast.cast_id, task.id, cast.key, str(cast.group), 4020, "127.0.0.1", 4021)
+    site.store.casts.stop(cast.id)
+    order = api.TaskOrder.from_json((await pc.agent("GET", "/task")).body)
+    assert (order.cast, order.version_id) == (None, version.id)
+
+
 async def test_a_pc_that_was_just_registered_gets_a_task_that_waits_for_it(site: Site, pc: CallingPc) -> None:
     await pc.check_in(purpose="register")
     await pc.agent("POST", "/register", api.Register("Reception"))
