@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from appliance.cli import show
+from appliance.cli.cast import cast_for, check_waiting
 from appliance.cli.command import YES, Command, argument
 from appliance.cli.context import Context
 from appliance.cli.names import content_of, manifest_of, version_name
@@ -16,17 +17,22 @@ from appliance.model import Host, ImageVersion
 
 _NOTES = """\
 Everything on the disks of the named PCs is lost; without --yes they are listed and it is asked first.
+With --cast they are written at once by multicast, together with those that already are (see diecast cast).
 With --new, each of the next N unknown PCs that boot from the network is named, registered and deployed.
 """
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
+    if not options.cast and (options.wait_for or options.wait_seconds is not None):
+        raise UsageError("--wait-for and --wait-seconds belong to --cast.", hint="See: diecast deploy --help")
     if options.new is None:
         if options.names:
             raise UsageError("--names belongs to --new.", hint="For example: --new 20 --names 'LAB1-{nn}'")
         return _deploy(context, options)
     if options.hosts:
         raise UsageError("Name hosts or give --new, not both.", hint="See: diecast deploy --help")
+    if options.cast:
+        raise UsageError("--cast needs named hosts.", hint="Register the PCs first, then name them.")
     if options.wait:
         raise UsageError("--wait needs named hosts.", hint="Watch the tasks as they come: diecast task list")
     return _order(context, options)
@@ -37,12 +43,18 @@ def _deploy(context: Context, options: argparse.Namespace) -> int:
         raise UsageError("No PC is named.", hint="Name hosts, or give --new N --names PATTERN.")
     version = context.store.images.resolve(options.image)
     hosts = _ready_hosts(context, options.hosts)
+    check_waiting(len(hosts), options)
     _announce(context, version, hosts)
     if not options.yes:
         context.confirm("Go on?")
+    cast = cast_for(context, version, len(hosts), options) if options.cast else None
+    if cast is not None:
+        context.say(f"Cast {cast.id} sends {version_name(version)} to group {cast.group}.")
     tasks = []
     for host in hosts:
-        task = context.store.tasks.deploy(host, version, after=AfterTask(options.after))
+        task = context.store.tasks.deploy(
+            host, version, after=AfterTask(options.after), cast_id=cast.id if cast else None
+        )
         context.record("deploy", f"task {task.id}: {version_name(version)} to {host.name}")
         context.say(f"Task {task.id}: deploy {version_name(version)} to {host.name}. Boot it from the network.")
         tasks.append(task.id)
@@ -127,6 +139,14 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 86400:
+        raise ValueError
+    return number
+
+
+_seconds.__name__ = "number of seconds"
 _positive.__name__ = "number of PCs"  # argparse puts it into its sentence
 
 COMMAND = Command(
@@ -144,6 +164,9 @@ COMMAND = Command(
             default=str(AfterTask.REBOOT),
             help="what each PC does afterwards (reboot)",
         ),
+        argument("--cast", action="store_true", help="write them at once by multicast"),
+        argument("--wait-for", type=_positive, metavar="N", help="with --cast: begin when N PCs are there, or ..."),
+        argument("--wait-seconds", type=_seconds, metavar="T", help="... T seconds after the first (cast.wait_s)"),
         YES,
         argument("--wait", action="store_true", help="show progress until all have ended; exit with their status"),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance import __version__
-from appliance.cli import capture, config, deploy, doctor, host, image, lease, serve, task
+from appliance.cli import capture, cast, config, deploy, doctor, host, image, lease, serve, task
 from appliance.cli.command import COMMON, Command, Parser, add_parts
 from appliance.cli.context import Context
 from appliance.config import DEFAULT_CONFIG_PATH
@@ -18,6 +18,7 @@ COMMANDS: tuple[Command, ...] = (
     capture.COMMAND,
     image.COMMAND,
     deploy.COMMAND,
+    cast.COMMAND,
     task.COMMAND,
     lease.COMMAND,
     doctor.COMMAND,

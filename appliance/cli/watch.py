@@ -6,7 +6,7 @@ The store is read only when `data_version` says that something changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from appliance.cli import show
 from appliance.cli.context import Context
@@ -28,15 +28,19 @@ EXIT_STATUS: dict[TaskState, int] = {
 }
 
 
-def watch(context: Context, task_ids: Sequence[int] = ()) -> int:
+def _no_heads() -> list[str]:
+    return []
+
+
+def watch(context: Context, task_ids: Sequence[int] = (), heads: Callable[[], list[str]] = _no_heads) -> int:
     """Follow tasks to their end; none named: all open ones, and those that standing orders still make.
 
-    Returns 0 when all are done, else the status of the first that is not. Interrupting it stops the watching, not the
-    tasks.
+    At a terminal, the lines of `heads` stand above the tasks. Returns 0 when all are done, else the status of the first
+    that is not. Interrupting it stops the watching, not the tasks.
     """
     board = Board(context.width or 80) if context.is_terminal else None
     try:
-        tasks = _follow(context, task_ids, board)
+        tasks = _follow(context, task_ids, board, heads)
     except KeyboardInterrupt:
         again = " ".join(["diecast task watch", *map(str, task_ids)])
         context.note(f"\nNo longer watching; the work goes on. Watch again: {again}")
@@ -48,7 +52,9 @@ def watch(context: Context, task_ids: Sequence[int] = ()) -> int:
     return next((EXIT_STATUS[task.state] for task in tasks if task.state is not TaskState.DONE), 0)
 
 
-def _follow(context: Context, task_ids: Sequence[int], board: Board | None) -> list[Task]:
+def _follow(
+    context: Context, task_ids: Sequence[int], board: Board | None, heads: Callable[[], list[str]]
+) -> list[Task]:
     version, drawn = -1, 0.0
     known, lines = list(task_ids), _PlainLines(context)
     while True:
@@ -60,7 +66,8 @@ def _follow(context: Context, task_ids: Sequence[int], board: Board | None) -> l
             if not waiting and all(task.state.is_final for task in tasks):
                 return tasks
             if board is not None:
-                board.draw(_fitting([*(bar_line(task) for task in _by_urgency(tasks)), *waiting], context.height))
+                bars = [bar_line(task) for task in _by_urgency(tasks)]
+                board.draw(_fitting([*heads(), *bars, *waiting], context.height))
             else:
                 lines.show(tasks, waiting)
         time.sleep(_POLL_S)

@@ -41,7 +41,7 @@ def test_every_command_is_in_the_manual() -> None:
 
 
 def test_every_setting_that_the_manual_names_exists() -> None:
-    named = set(re.findall(r"`(paths|network|dhcp|tftp|http|nfs|tasks|log)\.([a-z_]+)", MANUAL))
+    named = set(re.findall(r"`(paths|network|dhcp|tftp|http|nfs|tasks|cast|log)\.([a-z_]+)", MANUAL))
     assert len(named) > 5
     settings = config.Settings()
     assert [f"{table}.{key}" for table, key in sorted(named) if not hasattr(getattr(settings, table), key)] == []
