@@ -377,7 +377,7 @@ class CastReceiver:
         """At most `limit` chunks to fetch by NFS now: all when the cast is of no use, the spoilt ones, the tail.
 
         Each ends with `have` or `unclaim`."""
-        claimed = [chunk for chunk in self._struck_out() if limit > 0][:limit]
+        claimed = self._struck_out(max(limit, 0))
         if self._by_nfs(now):
             at = -1
             while len(claimed) < limit and (at := self._state.find(State.WANTED, at + 1)) >= 0:
@@ -387,8 +387,8 @@ class CastReceiver:
                 self._free += part.length if part else 0
         return claimed
 
-    def _struck_out(self) -> list[int]:
-        out = [c for c, n in self._strikes.items() if n >= STRIKES and self._state[c] == State.BY_NFS]
+    def _struck_out(self, limit: int) -> list[int]:
+        out = [c for c, n in self._strikes.items() if n >= STRIKES and self._state[c] == State.BY_NFS][:limit]
         for chunk in out:
             del self._strikes[chunk]
         return out

@@ -9,7 +9,7 @@ from blake3 import blake3
 from appliance.cast import fec
 from appliance.cast.rate import Rate
 from appliance.cast.receiver import CastReceiver, Place
-from appliance.cast.sender import CastSender, Send
+from appliance.cast.sender import CastSender, Send, Start
 from appliance.wire.cast import (
     MAX_FRAME_BYTES,
     SEGMENT_BYTES,
@@ -35,16 +35,17 @@ def chunk_files(number: int, seed: int = 1, length: int = 20_000) -> list[bytes]
 class Desk:
     """A sender with its chunk files, giving out what would go to the group."""
 
-    def __init__(self, files: list[bytes], now: float = 0.0) -> None:
+    def __init__(self, files: list[bytes], now: float = 0.0, start: Start | None = None) -> None:
         self.files = files
-        self.sender = CastSender(CAST, len(files), Rate(100e6), now, first_sequence=0xFFFFFF00)
+        self.key = KEY  # of its receivers
+        self.sender = CastSender(CAST, len(files), Rate(100e6), now, start, first_sequence=0xFFFFFF00)
 
     def listen(self, frame: bytes, now: float) -> bytes | None:
         """A FEEDBACK frame comes in; returns the ECHO."""
-        message: Feedback = parse_feedback(frame, KEY)
+        message: Feedback = parse_feedback(frame, self.key)
         if not self.sender.feedback(message, now):
             return None
-        return pack_beat(self.sender.echo(message, now), KEY)
+        return pack_beat(self.sender.echo(message, now), self.key)
 
     def send(self, now: float) -> list[bytes]:
         """The runs (buffers of frames) of the next chunk; empty when nothing is to be sent."""

@@ -240,6 +240,15 @@ def test_a_group_lost_in_mid_cast_is_noticed() -> None:
     assert made.receiver.mode(13.0) is Mode.DEAF
 
 
+def test_spoilt_chunks_are_claimed_one_by_one_until_none_is_left() -> None:
+    made = seat()
+    for chunk in range(3):
+        for _ in range(STRIKES):
+            for length in (3000, 4000):
+                feed(made.receiver, [data_frames(Data(CAST, 0, chunk, length, 0), [bytes(1446)])])
+    assert [made.receiver.claim(1.0, limit) for limit in (0, 1, 1, 1, 1)] == [[], [0], [1], [2], []]
+
+
 def test_without_any_sign_of_the_sender_nfs_takes_over_until_it_answers() -> None:
     made = seat()
     assert made.receiver.mode(GONE_S) is Mode.GONE
