@@ -39,8 +39,8 @@ def buffer_bytes(machine: Machine) -> int:
     return max(_SMALLEST_BUFFER, min(_LARGEST_BUFFER, available // _SHARE_OF_MEMORY))
 
 
-def place_of(order: CastOrder, version: Version, token_hash: bytes, buffer: int) -> Place:
-    """This receiver's place in the cast. Raises `BadData` when the order's numbers are none."""
+def place_of(order: CastOrder, chunks: int, window_bytes: int, token_hash: bytes, buffer: int) -> Place:
+    """This receiver's place in a cast of so many chunks. Raises `BadData` when the order's numbers are none."""
     try:
         cast_id, key = int(order.cast_id, 16), bytes.fromhex(order.key)
     except ValueError:
@@ -50,9 +50,7 @@ def place_of(order: CastOrder, version: Version, token_hash: bytes, buffer: int)
             f"The box names the cast {order.cast_id[:40]!r} with receiver {order.receiver}, which cannot be.",
             hint="Check that box and agent are of one version.",
         )
-    window = version.manifest.window_bytes
-    largest = window + window // 256 + 1024  # as engine.chunk.MAX_FRAME_BYTES
-    chunks = len(chunk_list(version))
+    largest = window_bytes + window_bytes // 256 + 1024  # as engine.chunk.MAX_FRAME_BYTES
     return Place(cast_id, order.receiver, key, feedback_key(token_hash), chunks, max(buffer, 2 * largest), largest)
 
 
@@ -67,7 +65,8 @@ class CastDeploy:
 
     def open(self, order: CastOrder, interface: str, version: Version, buffer: int, threads: int) -> CastFeed | None:
         """Join the cast. None: it cannot be joined, which has been said."""
-        place = place_of(order, version, self._box.token_hash, buffer)
+        chunks = len(chunk_list(version))
+        place = place_of(order, chunks, version.manifest.window_bytes, self._box.token_hash, buffer)
         self._display.note(f"cast {order.cast_id}, group {order.group} port {order.port}, {place.chunks} chunks")
         try:
             sockets = CastSockets(order, interface)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +34,7 @@ from tests.agent.conftest import write
 from tests.cast.kit import CAST
 from tests.cast.on_air import GROUP, PORT, TOKEN_HASH, OnAir, files_of, inside, one_in
 from tests.engine.kit import StoreSource, captured, loaded, quiet
+from tests.services.dhcp_box import ROOT
 from tests.services.dhcp_wires import Wires
 
 BOX, BROADCAST = "10.77.0.1", "10.77.255.255"
@@ -127,7 +131,7 @@ class Room:
         target.write_bytes(disk if disk is not None else bytes(len(self.data)))
         with inside(f"{self.wires.name}-pc{number}"):
             sockets = CastSockets(order, "eth0", 8 << 20)
-        place = place_of(order, self.version, self.token_hash, 32 << 20)
+        place = place_of(order, len(self.ids), WINDOW, self.token_hash, 32 << 20)
         modes: list[Mode] = []
         feed = CastFeed(place, sockets, Ways(lambda: self.token_hash, modes.append), most_by_nfs=2)
         made = Pc(feed, self.version, target, StoreSource(self.store), modes)
@@ -310,6 +314,27 @@ def test_a_cancelled_pc_leaves_and_the_other_notices_nothing(room: Room) -> None
     assert other.source.fetched == []
 
 
+@pytest.mark.parametrize("disk", ["file", "none"])
+def test_the_receiver_of_the_benchmarks_gets_everything_at_its_disks_pace(room: Room, disk: str) -> None:
+    air = room.air()
+    within = room.wires.add_station("bench", "10.77.2.1/16")
+    (room.folder / "order.json").write_bytes(air.order().to_json())
+    (room.folder / "ids").write_bytes(b"".join(room.ids))
+    target, folder = room.folder / "disk.img", room.store.root / "versions"
+    what = ["--ids", str(room.folder / "ids")]
+    if disk == "file":
+        what = ["--version", str(next(folder.iterdir())), "--target", str(target)]
+    command = [*within, sys.executable, "-m", "tests.bench.cast_receiver", "--order", str(room.folder / "order.json")]
+    command += ["--token-hash", TOKEN_HASH.hex(), "--chunks", str(room.store.root / "chunks"), "--disk-mb-s", "15"]
+    done = subprocess.run([*command, *what], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bytes"] == (len(room.data) if disk == "file" else len(room.ids) * WINDOW)
+    assert (found["nfs_bytes"], found["modes"][-1]) == (0, "CAST")
+    assert found["seconds"] >= 0.9 * len(room.ids) * WINDOW / 15e6
+    assert disk == "none" or target.read_bytes() == room.data
+
+
 def _member(air: OnAir, number: int) -> Member:
     return air.desk.sender.members[number]
 
@@ -321,10 +346,8 @@ def test_the_buffer_is_a_quarter_of_the_memory_that_is_available(machine: Machin
 
 
 @pytest.mark.parametrize("change", [{"cast_id": "x"}, {"cast_id": "1" * 17}, {"key": "00"}, {"receiver": -1}])
-def test_an_order_that_cannot_be_is_refused(
-    image: tuple[ChunkStore, Version, bytes], change: dict[str, object]
-) -> None:
+def test_an_order_that_cannot_be_is_refused(change: dict[str, object]) -> None:
     order = CastOrder("1" * 16, 1, "00" * 32, GROUP, PORT, BOX, 4021)
-    assert place_of(order, image[1], TOKEN_HASH, 1).key == feedback_key(TOKEN_HASH)
+    assert place_of(order, 9, WINDOW, TOKEN_HASH, 1).key == feedback_key(TOKEN_HASH)
     with pytest.raises(BadData, match="of one version"):
-        place_of(replace(order, **change), image[1], TOKEN_HASH, 1)  # type: ignore[arg-type]
+        place_of(replace(order, **change), 9, WINDOW, TOKEN_HASH, 1)  # type: ignore[arg-type]

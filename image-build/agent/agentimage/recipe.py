@@ -13,7 +13,7 @@ CODE = HOME / "agentimage"
 PROJECT = HOME.parent.parent
 
 # What of our package the agent needs; everything else of `appliance` stays on the box.
-AGENT_CODE = ("__init__.py", "errors.py", "events.py", "model.py", "wire", "engine", "disk", "agent")
+AGENT_CODE = ("__init__.py", "errors.py", "events.py", "model.py", "wire", "cast", "engine", "disk", "agent")
 
 
 class BuildError(Exception):
