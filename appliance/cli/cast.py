@@ -10,7 +10,7 @@ from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
 from appliance.cli.watch import watch
 from appliance.errors import NotFound, UsageError
-from appliance.events import CastState
+from appliance.events import CastState, TaskState
 from appliance.model import Cast, CastMember, ImageVersion
 
 _NOTES = """\
@@ -89,7 +89,16 @@ def _list(context: Context, options: argparse.Namespace) -> int:
 
 
 def _how_far(member: CastMember) -> str:
+    if member.task_state is TaskState.DONE:
+        return "100 %"
     return f"{100 * member.written // member.total} %" if member.total else "-"
+
+
+def _how(member: CastMember) -> str:
+    """How a PC that is not done gets its chunks."""
+    if member.task_state.is_final:
+        return "-"
+    return ("first of all; " if member.preferred else "") + (member.status or "-")
 
 
 def _show(context: Context, options: argparse.Namespace) -> int:
@@ -119,7 +128,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
             str(member.task_state),
             _how_far(member),
             f"{100 * member.loss:.1f} %",
-            ("first of all; " if member.preferred else "") + (member.status or "-"),
+            _how(member),
         )
         for member in members
     ]

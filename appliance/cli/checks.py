@@ -131,6 +131,7 @@ def _ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
     yield "TFTP", "UDP", settings.tftp.port
     yield "HTTP", "TCP", settings.http.port
     yield "NFS", "TCP", settings.nfs.port
+    yield "Cast", "UDP", settings.cast.feedback_port
 
 
 def _listens(sock: Any, protocol: str, port: int) -> bool:

@@ -106,7 +106,8 @@ class LiveCast:
         self._ceiling = ceiling
         self._item: _Item | None = None
         self._next: tuple[Send, bytes] | None = None
-        self._totals = _Totals(told_at=now)
+        c = plan.cast  # its figures go on where a predecessor left them
+        self._totals = _Totals(c.sent_bytes, c.parity_bytes, c.forged, c.refused, c.sent_bytes, now)
         self.obey(plan)
 
     # -- the store's word

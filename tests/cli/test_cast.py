@@ -133,3 +133,21 @@ def test_watching_a_cast_ends_with_its_tasks_and_their_status(diecast: Diecast, 
     said = diecast("cast", "watch", "1")
     assert said.status == 130
     assert "Task 3, deploy of PC2: cancelled." in said.out
+    rows = [line.split() for line in diecast("cast", "show", "1").out.splitlines() if "PC" in line]
+    assert rows == [["2", "PC1", "done", "100", "%", "0.0", "%", "-"], ["3", "PC2", "cancelled", "-", "0.0", "%", "-"]]
+
+
+def test_at_a_terminal_the_cast_stands_above_its_pcs(
+    diecast: Diecast, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diecast("deploy", "win11", "PC1", "PC2", "--yes", "--cast", "--wait-for", "2")
+    store.casts.record([(dataclasses.replace(store.casts.get(1), waiting=True, present=1), [])])
+    monkeypatch.setattr("appliance.cli.context.Context.is_terminal", property(lambda _: True))
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("appliance.cli.watch.time.sleep", interrupt)
+    head, first, second = diecast("cast", "watch").out.rstrip("\n").split("\n")[:3]
+    assert head.endswith("Cast 1, win11: waits for 2 PCs, or 300 s after the first")
+    assert ("PC1" in first, "PC2" in second) == (True, True)

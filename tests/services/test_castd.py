@@ -18,7 +18,7 @@ from appliance.events import CastState
 from appliance.services.cast_sockets import Card, Outlet
 from appliance.wire.cast import Feedback, pack_feedback
 from tests.services.cast_room import FEEDBACK_PORT, SERVER, Room, wait_for
-from tests.services.dhcp_wires import Wires
+from tests.services.dhcp_wires import BOX, Wires
 
 pytestmark = pytest.mark.netns
 MB = 1_000_000
@@ -198,6 +198,16 @@ def test_pcs_that_hear_no_group_are_sent_broadcasts(room: Room) -> None:
     assert report.complete
     assert report.seconds > 2.5
     wait_for(lambda: room.store.casts.get(cast.id).broadcast)
+
+
+def test_an_interface_that_refuses_runs_gets_single_frames(room: Room) -> None:
+    """With an MTU below 1500 the kernel refuses to cut a run; single frames go out in fragments."""
+    version = room.image(20)
+    cast = room.cast(version)
+    task = room.order(version, cast)
+    room.wires.box_ip("link", "set", BOX, "mtu", "1400")
+    room.start()
+    assert room.power_on(task, cast).report().complete
 
 
 HEAR_QUERIES = """
