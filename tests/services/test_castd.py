@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from appliance.config import Cast
 from appliance.errors import Unavailable
 from appliance.events import CastState
 from appliance.services.cast_sockets import Card, Outlet
+from appliance.wire.agentapi import CastOrder
 from appliance.wire.cast import Feedback, pack_feedback
-from tests.services.cast_room import FEEDBACK_PORT, SERVER, Room, wait_for
+from tests.services.cast_room import FEEDBACK_PORT, PORT, SERVER, Room, random_image, wait_for
 from tests.services.dhcp_wires import BOX, Wires
 
 pytestmark = pytest.mark.netns
@@ -267,6 +269,33 @@ def test_a_chunk_that_is_gone_is_skipped_and_the_rest_is_sent(room: Room) -> Non
     room.start()
     report = room.power_on(task, cast, seconds=4.0).report()
     assert (report.complete, report.written) == (False, 49)
+
+
+def test_the_agents_own_code_writes_a_disk_from_it_and_asks_only_for_what_differs(room: Room, tmp_path: Path) -> None:
+    version = room.image(120)
+    cast = room.cast(version)
+    task = room.order(version, cast)
+    errand = room.errand(task, cast)
+    order = tmp_path / "order.json"
+    order.write_bytes(
+        CastOrder(cast.cast_id, task.id, cast.key, str(cast.group), PORT, SERVER, FEEDBACK_PORT).to_json()
+    )
+    wanted = b"".join(random_image(1, 120).plain)
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(wanted[: len(wanted) // 2] + bytes(len(wanted) // 2))
+    room.start()
+    program = [*room.wires.add_station("agent", "10.77.4.1/16"), sys.executable, "-m", "tests.bench.cast_receiver"]
+    told = {
+        "--order": order, "--token-hash": errand.token_hash, "--interface": "eth0", "--target": disk,
+        "--chunks": room.folder / "images" / "chunks", "--version": room.folder / "images" / "versions" / version.id,
+    }  # fmt: skip
+    words = [str(word) for pair in told.items() for word in pair]
+    done = subprocess.run([*program, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert disk.read_bytes() == wanted
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert 0.45 * len(wanted) < figures["cast_bytes"] < 0.6 * len(wanted)
+    wait_for(lambda: [m.status for m in room.store.casts.members(cast.id)] == ["complete"])
 
 
 def test_a_port_in_use_is_named() -> None:
