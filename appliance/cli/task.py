@@ -80,6 +80,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("Progress", progress),
                 ("Sealed", "yes" if task.sealed else ""),
                 ("Afterwards", str(task.after)),
+                ("Cast", f"{task.cast_id}: diecast cast show {task.cast_id}" if task.cast_id else ""),
                 ("Agent", f"{task.ip}, {show.count(task.attempts, 'check-in')}" if task.attempts else ""),
                 ("Given", show.moment(task.created)),
                 ("Started", show.moment(task.started)),

@@ -7,6 +7,7 @@ says and writes once a second how it goes. So neither SQLite nor the image disk 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import select
 import socket
@@ -42,10 +43,12 @@ _LAST_WORDS = 3  # PROBEs that say that a cast has ended, one a second
 Figures = tuple[tuple[Cast, list[CastMember]], ...]
 
 
-def make_clock() -> Callable[[], float]:
+def make_clock(
+    wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[], float]:
     """Seconds that go on as the monotonic clock does, but not from 0 after the box restarts: PROBE stamps ascend."""
-    offset = time.time() - time.monotonic()
-    return lambda: time.monotonic() + offset
+    offset = wall() - monotonic()
+    return lambda: monotonic() + offset
 
 
 @dataclass(slots=True)
@@ -236,6 +239,14 @@ class Desk:
                 log.error("%s", error)
             self._complaint = str(error)
 
+    def leave(self) -> None:
+        """The service stops: nothing is sent any more, and `diecast cast list` must not say otherwise."""
+        with suppress(Unavailable):
+            casts = self._store.casts.list(open_only=True)
+            self._store.casts.record(
+                [(dataclasses.replace(cast, present=0, waiting=False, rate_bytes_s=0.0), []) for cast in casts]
+            )
+
     def _tell(self) -> None:
         for cast in self._store.casts.end_finished():
             log.info("cast %d (%s) has ended: %s", cast.id, cast.image_name, cast.why)
@@ -287,4 +298,5 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
     finally:
         caster.stop()
         pool.shutdown(wait=False)
+        await asyncio.to_thread(desk.leave)
         await sending

@@ -27,6 +27,7 @@ def test_a_deploy_by_cast_opens_one_and_the_next_joins_it(diecast: Diecast, stor
     assert "Cast 1 sends win11@1 to group 239.192.68.1.\n" in said.out
     assert "Task 2: deploy win11@1 to PC1. Boot it from the network." in said.out
     assert "Cast 1 sends" in diecast("deploy", "win11", "PC2", "--yes", "--cast").out
+    assert "1: diecast cast show 1" in diecast("task", "show", "2").out
     assert [(m.host_name, m.task_state) for m in store.casts.members(1)] == [
         ("PC1", TaskState.WAITING),
         ("PC2", TaskState.WAITING),

@@ -158,6 +158,9 @@ def test_nothing_is_sent_until_enough_pcs_are_there_or_the_operator_says_so(room
     assert room.store.casts.get(cast.id).sent_bytes == 0
     room.store.casts.begin(cast.id)
     assert station.report().complete
+    assert room.stop() == 0
+    told = room.store.casts.get(cast.id)
+    assert (told.present, told.waiting, told.rate_bytes_s, told.state) == (0, False, 0.0, CastState.OPEN)
 
 
 def test_whoever_can_come_is_there_when_the_others_are_cancelled(room: Room) -> None:
