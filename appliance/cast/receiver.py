@@ -38,6 +38,7 @@ JOIN_S = (0.05, 0.15)
 URGENT_S = (0.02, 0.08)  # after a PROBE that says that the sender is idle; the end grows with the room
 URGENT_EACH_S = 0.0005  # by so much for each receiver
 DEAF_S = 3.0  # ECHO is heard, the group is not
+ECHO_AFTER_S = 1.5  # ... and ECHO so long after the group: more than PROBE's interval, else the sender may have died
 GONE_S = 10.0  # nothing is heard
 TAIL_CHUNKS = 16
 TAIL_S = 2.0
@@ -367,7 +368,7 @@ class CastReceiver:
             return Mode.MOVED
         if now - max(group, echo) >= GONE_S or self.notice & Notice.ENDED:
             return Mode.GONE
-        if self._at.echo is not None and now - group >= DEAF_S:
+        if now - group >= DEAF_S and echo - group >= ECHO_AFTER_S:
             return Mode.DEAF
         if self.notice & Notice.WAITING:
             return Mode.WAITING

@@ -220,7 +220,7 @@ def test_a_probe_tells_what_the_end_of_a_burst_lost_and_hastens_the_answer() -> 
 def test_deaf_is_who_hears_echo_but_no_group_and_it_hears_again() -> None:
     made = seat()
     assert made.receiver.mode(0.5) is Mode.JOINING
-    echo(made.receiver, 0.5)
+    echo(made.receiver, 1.6)
     assert made.receiver.mode(DEAF_S - 0.1) is Mode.JOINING
     assert made.receiver.mode(DEAF_S) is Mode.DEAF
     assert said(made.receiver, DEAF_S).flags & Flag.DEAF
@@ -238,6 +238,15 @@ def test_a_group_lost_in_mid_cast_is_noticed() -> None:
     echo(made.receiver, 12.0)
     assert made.receiver.mode(12.9) is Mode.CAST
     assert made.receiver.mode(13.0) is Mode.DEAF
+
+
+def test_who_hears_neither_group_nor_echo_is_not_deaf() -> None:
+    made, desk = seat(), Desk(FILES)
+    echo(made.receiver, 10.0)
+    feed(made.receiver, whole(desk, 0), now=10.0)
+    echo(made.receiver, 11.0)  # and the sender dies before its next PROBE
+    assert made.receiver.mode(10.0 + GONE_S) is Mode.CAST
+    assert made.receiver.mode(11.0 + GONE_S) is Mode.GONE
 
 
 def test_spoilt_chunks_are_claimed_one_by_one_until_none_is_left() -> None:
