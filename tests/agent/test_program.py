@@ -10,7 +10,7 @@ from pathlib import Path
 import appliance
 
 ROOT = Path(appliance.__file__).parent.parent
-_ALLOWED_OF_OURS = ("agent", "errors", "events", "model", "wire", "engine", "disk")
+_ALLOWED_OF_OURS = ("agent", "errors", "events", "model", "wire", "cast", "engine", "disk")
 
 
 def run(*arguments: str) -> str:
