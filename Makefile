@@ -24,8 +24,8 @@ agent: $(VENV)/.ready ## loaders, kernel and initrd for the PCs, in build/boot
 disks: $(VENV)/.ready ## the master disks of the virtual lab, in build/disks
 	@$(PY) -m tests.lab.disks build/disks
 
-demo: agent disks ## capture a master and deploy it to two PCs in the virtual lab
-	@$(PY) -m tests.lab.demo --report build/demo/report.json
+demo: agent disks ## capture a master and deploy it to two PCs in the virtual lab; WINDOWS=1 takes a Windows-shaped disk
+	@$(PY) -m tests.lab.demo $(if $(WINDOWS),--windows --report build/demo/report-windows.json,--report build/demo/report.json)
 
 lab: agent disks ## a shell in the virtual lab
 	@$(PY) -m tests.lab.shell
