@@ -34,7 +34,7 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 check: $(VENV)/.ready lint ## everything without guests
-	@pytest -n 3 -m "not guest and not slow" --junitxml=build/check.xml
+	@pytest -n 4 -m "not guest and not slow" --junitxml=build/check.xml
 
 test: agent disks lint ## everything, guests included
 	@image-build/run-tests.sh "not slow"

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Run the tests that $1 selects (a pytest marker expression, empty for all): first those without guests, three at a time, then
+# Run the tests that $1 selects (a pytest marker expression, empty for all): first those without guests, four at a time, since most of them wait, then
 # the guests, one after the other, because each starts as many PCs as two cores bear. Ends with one line for both.
 set -u
 select=$1
 and=${select:+ and $select}
 status=0
-pytest -n 3 -m "not guest$and" --junitxml=build/check.xml || status=1
+pytest -n 4 -m "not guest$and" --junitxml=build/check.xml || status=1
 pytest -m "guest$and" --junitxml=build/guests.xml || status=1
 python - build/check.xml build/guests.xml <<'PYTHON'
 import sys
