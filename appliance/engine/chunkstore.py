@@ -191,6 +191,11 @@ class ChunkStore:
         self.pins.release(task_id)
         (self.staging / f".{task_id}.lock").unlink(missing_ok=True)
 
+    def open_task_ids(self) -> set[int]:
+        """The tasks that have a staging folder or pins."""
+        names = (*os.listdir(self.staging), *os.listdir(self.pins.folder))
+        return {int(name) for name in names if name.isdecimal()}
+
     # -- versions
 
     def write_version(self, manifest: bytes, indexes: dict[str, bytes]) -> str:

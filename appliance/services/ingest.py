@@ -33,27 +33,27 @@ log = logging.getLogger(__name__)
 _KEY = "capture.ingest."
 
 
-@dataclass(frozen=True, slots=True)
 class Taken:
-    """How far the taking over of one capture's chunks is; kept in the store between ticks and processes."""
+    """How many compressed bytes each open capture has added to the image store, kept between ticks and processes."""
 
-    waiting_bytes: int = 0  # still in the staging folder
-    new_bytes: int = 0  # compressed bytes that this capture has added to the store
+    def __init__(self, store: Store) -> None:
+        self._settings = store.settings
 
-    @classmethod
-    def load(cls, store: Store, task_id: int) -> Taken:
+    def of(self, task_id: int) -> int:
         """What was last saved for the task."""
-        words = store.settings.get(f"{_KEY}{task_id}").split()
-        return cls(*map(int, words)) if len(words) == 2 else cls()
+        return int(self._settings.get(f"{_KEY}{task_id}") or 0)
 
-    def save(self, store: Store, task_id: int) -> None:
+    def save(self, task_id: int, new_bytes: int) -> None:
         """Keep it."""
-        store.settings.set(f"{_KEY}{task_id}", f"{self.waiting_bytes} {self.new_bytes}")
+        self._settings.set(f"{_KEY}{task_id}", str(new_bytes))
 
-    @staticmethod
-    def forget(store: Store, task_id: int) -> None:
+    def forget(self, task_id: int) -> None:
         """The task is over."""
-        store.settings.set(f"{_KEY}{task_id}", "")
+        self._settings.set(f"{_KEY}{task_id}", "")
+
+    def task_ids(self) -> set[int]:
+        """The tasks that something is kept for."""
+        return {int(key.removeprefix(_KEY)) for key in self._settings.all(_KEY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,14 @@ class Ingest:
     chunks: ChunkStore
     uploads: Uploads
 
-    def take_staged(self, task: Task) -> Taken:
-        """Take over what lies complete in the staging folder.
+    def take_staged(self, task: Task) -> int:
+        """Take over what lies complete in the staging folder; return the compressed bytes that this capture has added.
 
         Raises `ChunkInvalid` naming a bad chunk, `NoSpace` when the folder or the disk is full. No folder yet is no
         error: the NFS service makes it.
         """
-        before = Taken.load(self.store, task.id)
+        taken = Taken(self.store)
+        before = taken.of(task.id)
         try:
             report = self.chunks.ingest(
                 task.id,
@@ -80,10 +81,9 @@ class Ingest:
             )
         except NotFound:
             return before
-        after = Taken(report.waiting_bytes, before.new_bytes + report.bytes)
-        if after != before:
-            after.save(self.store, task.id)
-        return after
+        if report.bytes:
+            taken.save(task.id, before + report.bytes)
+        return before + report.bytes
 
     def commit(self, task: Task) -> Task:
         """Check and commit a verifying capture.
@@ -91,7 +91,7 @@ class Ingest:
         Raises `BadImage` for a manifest or index that does not fit, `MissingChunks`, `NotFound` for a missing upload,
         and what `take_staged` raises.
         """
-        taken = self.take_staged(task)
+        new_bytes = self.take_staged(task)
         manifest = self.uploads.manifest(task.id)
         parsed = Manifest.parse(manifest)
         files = {file.name: self.uploads.file(task.id, file.name) for file in parsed.files()}
@@ -104,7 +104,7 @@ class Ingest:
             disk_bytes=parsed.disk.size_bytes,
             used_bytes=parsed.used_bytes,
             stored_bytes=self.chunks.size_of(version_id).stored_bytes,
-            new_bytes=taken.new_bytes,
+            new_bytes=new_bytes,
             chunks=parsed.chunks,
             master_name=task.host_name,
             task_id=task.id,
@@ -120,7 +120,11 @@ class Ingest:
             self.chunks.drop_staging(task_id)
         self.uploads.drop(task_id)
         self.chunks.unpin(task_id)
-        Taken.forget(self.store, task_id)
+        Taken(self.store).forget(task_id)
+
+    def left_over(self) -> set[int]:
+        """Tasks of which something lies there that `clear` removes."""
+        return self.chunks.open_task_ids() | self.uploads.task_ids() | Taken(self.store).task_ids()
 
 
 def _sizes(version: ImageVersion) -> tuple[int, int]:

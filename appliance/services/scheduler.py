@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from appliance.config import Settings
 from appliance.engine.chunkstore import ChunkStore
-from appliance.errors import ApplianceError, Conflict, Unavailable
+from appliance.errors import ApplianceError, Conflict, NotFound, Unavailable
 from appliance.events import TaskKind, TaskState
 from appliance.model import Task
 from appliance.services.ingest import Ingest
@@ -29,8 +29,7 @@ TICK_S = 0.5
 COLLECT_EVERY_S = 3600.0
 # A PC whose capture was ended is told with its next report, a second later; until then its folder stays.
 LINGER = timedelta(seconds=10)
-_HISTORY = 10_000  # finished tasks looked at after a start, for what a killed predecessor left
-_RECENT = 200
+_MANY = 10_000  # tasks that can be open at once
 
 
 class Scheduler:
@@ -43,8 +42,7 @@ class Scheduler:
         self.ingest = Ingest(settings, store, chunks, uploads)
         self.uploads = uploads
         self._started = time.monotonic()
-        self._cleared: set[int] = set()
-        self._looked_back = False
+        self._stuck: set[int] = set()  # whose leftovers could not be removed; said once
         self._complaint = ""
         self._live: set[str] = set()
         self._collected = float("-inf")
@@ -104,20 +102,25 @@ class Scheduler:
     # -- what is left over
 
     def _clear_finished(self, now: datetime) -> None:
-        tasks = self.store.tasks.list(limit=_RECENT if self._looked_back else _HISTORY)
-        self._looked_back = True
-        for task in tasks:
-            if task.id in self._cleared or task.kind is not TaskKind.CAPTURE or not task.state.is_final:
+        """What lies there says which tasks to look at, so nothing that a predecessor left is forgotten."""
+        for task_id in self.ingest.left_over():
+            try:
+                task = self.store.tasks.get(task_id)
+            except NotFound:
+                self._clear(task_id)  # the database is older than the folders
                 continue
-            if task.state is TaskState.DONE or task.finished is None or now - task.finished > LINGER:
-                self._clear(task.id)
+            told = task.finished is None or now - task.finished > LINGER
+            if task.state is TaskState.DONE or (task.state.is_final and told):
+                self._clear(task_id)
 
     def _clear(self, task_id: int) -> None:
         try:
             self.ingest.clear(task_id)
+            self._stuck.discard(task_id)
         except (OSError, ApplianceError) as error:
-            log.warning("what task %d left cannot be removed: %s", task_id, error)
-        self._cleared.add(task_id)
+            if task_id not in self._stuck:
+                log.warning("what task %d left cannot be removed: %s", task_id, error)
+            self._stuck.add(task_id)
 
     def collect_if_due(self) -> None:
         """Remove chunks that no version needs: every hour, and when a version was removed."""
@@ -128,7 +131,7 @@ class Scheduler:
             if not removed and time.monotonic() - self._collected < COLLECT_EVERY_S:
                 return
             self._collected = time.monotonic()
-            open_tasks = {task.id for task in self.store.tasks.list(active_only=True, limit=_HISTORY)}
+            open_tasks = {task.id for task in self.store.tasks.list(active_only=True, limit=_MANY)}
             report = self.chunks.collect(live, open_tasks)
         except ApplianceError as error:
             log.error("nothing was collected: %s", error)

@@ -71,11 +71,11 @@ class Uploads:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder(task_id))
 
-    def task_ids(self) -> list[int]:
+    def task_ids(self) -> set[int]:
         """The tasks that have a folder."""
         with suppress(FileNotFoundError):
-            return sorted(int(name) for name in os.listdir(self.root) if name.isdecimal())
-        return []
+            return {int(name) for name in os.listdir(self.root) if name.isdecimal()}
+        return set()
 
 
 class Upload:
