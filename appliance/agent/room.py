@@ -1,8 +1,8 @@
 """The bound on what lies in a capture's staging folder.
 
 The agent knows what it put there, and when the folder seems full it looks which of it the box has taken away. The box's
-own count (`ProgressAnswer.staged_bytes`) would not do: it is as old as the box's last pass over the folder, which may
-take longer than filling the folder again.
+own count would not do: it is as old as the box's last pass over the folder, which may take longer than filling the
+folder again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The agent API of version 1 (`wire.agentapi` has the table of calls): who may call, and what each call does.
 
 Rules: a token is bound to its task, MAC and IP. 401: no token, or one that this box does not know (the agent checks in
-again). 403: a token that was replaced by a later check-in, or that comes from another address (the agent stops). Each
-call is one plain function, run in one thread hop; calls that are repeated because an answer was lost do no harm.
+again). 403: a token that was replaced by a later check-in, or that comes from another address or, on our own segment,
+from another card (the agent stops). Each call is one plain function, run in one thread hop; calls that are repeated
+because an answer was lost do no harm.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from appliance.errors import Conflict
 from appliance.events import BootStage, CastState, TaskKind, TaskState
 from appliance.model import Host, Task, normalise_mac
 from appliance.services.http_box import BOX, Box, Refusal, read_body, sockname
-from appliance.services.ingest import Taken
+from appliance.services.neighbours import neighbour
 from appliance.wire import agentapi as api
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def bearer(request: web.Request) -> str:
 
 
 def authorise(box: Box, token: str, ip: str, server: str) -> Caller:
-    """Who has `token`. Raises 401 for an unknown one, 403 for a replaced one and for one of another address. Blocks."""
+    """Who has `token`. Raises 401 for an unknown one, 403 for a replaced one and for another PC's. Blocks."""
     info = box.store.tasks.by_token(token)
     if info is None:
         raise Refusal(401, "This box does not know the token.", hint="Check in again.")
@@ -98,6 +99,10 @@ def authorise(box: Box, token: str, ip: str, server: str) -> Caller:
     if info.ip != ip:
         log.warning("%s used the token of %s (%s)", ip, info.mac, info.ip)
         raise Refusal(403, f"This token was not issued to {ip}.", hint="Start the PC from the network again.")
+    card = neighbour(ip)
+    if card not in (None, info.mac):
+        log.warning("%s (%s) used the token of %s", ip, card, info.mac)
+        raise Refusal(403, f"This token was not issued to {card}.", hint="Start the PC from the network again.")
     return Caller(info.mac, ip, server, info.task_id)
 
 
@@ -312,11 +317,7 @@ def progress(box: Box, caller: Caller, body: bytes) -> Reply:
     task = box.store.tasks.progress(task_id, now.phase, *amounts)
     if task.state is TaskState.BOOTING:  # someone asked for its script in the PC's name: it never went away
         task = box.store.tasks.move(task_id, TaskState.RUNNING, text="its agent is still there")
-    staged = 0
-    if task.kind is TaskKind.CAPTURE:
-        staged = Taken.load(box.store, task.id).waiting_bytes
-    stop = task.state in (TaskState.CANCELLED, TaskState.FAILED)
-    return Reply(api.ProgressAnswer(stop, staged).to_json())
+    return Reply(api.ProgressAnswer(task.state in (TaskState.CANCELLED, TaskState.FAILED)).to_json())
 
 
 def add_log(box: Box, caller: Caller, body: bytes) -> Reply:

@@ -26,16 +26,20 @@ def parse_arp(text: str) -> dict[str, str]:
     return found
 
 
+def neighbour(address: str) -> str | None:
+    """The MAC that answers for `address` on our own segment; None behind a relay. Blocks for one short read."""
+    try:
+        return parse_arp(_ARP.read_text(encoding="ascii")).get(address)
+    except (OSError, ValueError):
+        return None
+
+
 def mac_of(address: str, store: Store) -> str | None:
     """The MAC of `address`. The neighbour table comes first: it is fresh, and is all there is under proxyDHCP.
 
     Behind a relay there is no neighbour, so that leases answer. Blocks for one short read; call it from a thread.
     """
-    try:
-        neighbours = parse_arp(_ARP.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        neighbours = {}
-    if address in neighbours:
-        return neighbours[address]
+    if found := neighbour(address):
+        return found
     wanted = IPv4Address(address)
     return next((lease.mac for lease in store.leases.all() if lease.address == wanted and lease.mac), None)

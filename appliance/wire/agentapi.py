@@ -214,7 +214,6 @@ class ProgressAnswer(_Message):
     """Whether to go on."""
 
     cancelled: bool = False
-    staged_bytes: int = 0  # not yet taken from the staging folder: the agent waits when it is near the limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,6 @@ class FixedBox:
         self.taken_names: set[str] = set()
         self.message = ""
         self.cancelled = False
-        self.staged_bytes = 0
         self.version_id = ""  # what a deploy gets, or what a capture made
         self.final = api.Status("done")
         self.calls: list[Call] = []
@@ -161,7 +160,7 @@ class FixedBox:
 
     def _on_progress(self, body: bytes) -> Reply:
         self.progress.append(api.Progress.from_json(body))
-        return Reply(200, api.ProgressAnswer(self.cancelled, self.staged_bytes).to_json())
+        return Reply(200, api.ProgressAnswer(self.cancelled).to_json())
 
     def _on_log(self, body: bytes) -> Reply:
         self.log += api.Log.from_json(body).lines

@@ -181,6 +181,18 @@ async def test_a_token_from_another_address_is_refused(
         assert (await thief.agent(method, path, body)).status == 403
 
 
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+async def test_a_token_from_another_card_on_our_segment_is_refused(
+    site: Site, pc: CallingPc, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: bytes
+) -> None:
+    site.store.tasks.capture(site.host(), "win11")
+    await pc.check_in()
+    monkeypatch.setattr("appliance.services.agent_calls.neighbour", {"127.0.0.1": MAC}.get)
+    assert (await pc.agent("GET", "/status")).status == 200
+    monkeypatch.setattr("appliance.services.agent_calls.neighbour", {"127.0.0.1": OTHER_MAC}.get)
+    assert (await pc.agent(method, path, body)).status == 403
+
+
 async def test_a_token_is_revoked_by_the_next_check_in(site: Site, pc: CallingPc) -> None:
     site.store.tasks.capture(site.host(), "win11")
     await pc.check_in()
@@ -345,7 +357,7 @@ async def test_progress_is_kept_and_tells_of_a_cancellation(site: Site, pc: Call
     await pc.check_in()
     report = api.Progress("reading", 10, 100, 5.0)
     answer = api.ProgressAnswer.from_json((await pc.agent("POST", "/progress", report)).body)
-    assert answer == api.ProgressAnswer(False, 0)
+    assert answer == api.ProgressAnswer(False)
     now = site.store.tasks.get(task.id)
     assert (now.phase, now.done_bytes, now.total_bytes) == ("reading", 10, 100)
     site.store.tasks.cancel(task.id)
