@@ -26,6 +26,7 @@ from appliance.errors import Conflict, UsageError
 from appliance.events import BootStage, TaskState
 from appliance.model import Host, Sighting, Task, normalise_mac
 from appliance.services.http_box import BOX, Box, netloc
+from appliance.services.neighbours import mac_of
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ async def _script(request: web.Request, loader: Loader) -> web.StreamResponse:
 
 def script_for(box: Box, mac: str, loader: Loader, box_netloc: str, ip: str, *, changes: bool = True) -> str:
     """The script for the PC with `mac`. With `changes` its stage is recorded, and its waiting task is booting now."""
-    sighting = next((seen for seen in box.store.hosts.sightings() if seen.mac == mac), None)
+    sighting = box.store.hosts.sighting(mac)
     host = box.store.hosts.identify([mac], sighting.uuid if sighting else None)
     task = box.store.tasks.for_host(host.id) if host else None
     waiting = box.store.tasks.next_unknown() if host is None else None
@@ -141,10 +142,10 @@ async def _loader(request: web.Request) -> web.StreamResponse:
 
 
 def _loader_fetched(box: Box, ip: str, name: str) -> None:
-    """HTTP Boot names no MAC: the PC is the one that was given this address last."""
-    seen = next((seen for seen in box.store.hosts.sightings() if seen.ip == ip and ip), None)
-    if seen is not None:
-        box.store.hosts.seen(seen.mac, BootStage.LOADER, ip=ip, detail=f"{name.lstrip('/')} by HTTP")
+    """HTTP Boot names no MAC: it is found by the address, as for TFTP."""
+    mac = mac_of(ip, box.store)
+    if mac is not None:
+        box.store.hosts.seen(mac, BootStage.LOADER, ip=ip, detail=f"{name.lstrip('/')} by HTTP")
 
 
 async def _grub_entry(request: web.Request) -> web.StreamResponse:

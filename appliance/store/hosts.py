@@ -155,6 +155,16 @@ class Hosts:
             query = SightingRow.select().order_by(SightingRow.at.desc())
             return [Sighting(**row, host_name=owners.get(row["mac"], "")) for row in dicts(query, sql)]
 
+    def sighting(self, mac: str) -> Sighting | None:
+        """The last boot of one MAC."""
+        mac = normalise_mac(mac)
+        with self._database.read() as sql:
+            row = first(SightingRow.select().where(SightingRow.mac == mac), sql)
+            if row is None:
+                return None
+            host = identify(sql, (mac,), None)
+            return Sighting(**row, host_name=host.name if host else "")
+
     def set_firmware(self, host_id: int, firmware: str, secure_boot: bool | None) -> None:
         """Record what the PC's own kernel says: `bios` or `uefi`, and whether Secure Boot is on."""
         with self._database.write() as sql:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from appliance.events import BootStage, LocalBoot, TaskState
+from appliance.model import Lease
 from tests.services.http_support import MAC, CallingPc, Site, TinyImage, boot_files, pc_at, running, settings_in
 
 PATHS = {"ipxe": f"/boot/ipxe/{MAC}", "grub": f"/boot/grub/{MAC.replace(':', '-')}"}
@@ -142,7 +144,8 @@ async def test_files_answer_head_ranges_and_etags(pc: CallingPc) -> None:
 
 
 async def test_http_boot_gets_loaders_and_the_first_grub_configuration(site: Site, pc: CallingPc) -> None:
-    site.store.hosts.seen(MAC, BootStage.DHCP, ip="127.0.0.1", arch=16)
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    site.store.leases.save([Lease(IPv4Address("127.0.0.1"), f"mac:{MAC}", MAC, expires)])
     assert (await pc.call("GET", "/shimx64.efi")).body == b"shimx64.efi" * 5000
     assert stage_of(site) is BootStage.LOADER
     assert (await pc.call("HEAD", "/grubx64.efi")).status == 200

@@ -170,6 +170,8 @@ def test_a_sighting_is_kept_for_an_unknown_mac_and_updates_a_known_host(store: S
     assert (known.host_name, known.stage, known.at) == ("PC1", BootStage.KERNEL, later)
     assert (known.arch, known.uuid, known.ip) == (7, GOOD, "10.20.5.1"), "a later stage keeps what the firmware said"
     assert (unknown.mac, unknown.arch, unknown.host_name) == ("52:54:00:00:00:77", 11, "")
+    assert [store.hosts.sighting(found.mac) for found in (known, unknown)] == [known, unknown]
+    assert store.hosts.sighting("52:54:00:00:00:78") is None
     host = store.hosts.get("PC1")
     assert (host.stage, host.last_seen, host.ip, host.firmware) == (BootStage.KERNEL, later, "10.20.5.1", "uefi")
 
