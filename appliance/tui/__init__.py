@@ -1,0 +1,1 @@
+"""The operator's console: a Textual application that shows the store and writes orders into it."""
