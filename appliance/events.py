@@ -99,3 +99,22 @@ class UefiLoader(StrEnum):
 
     SHIM = "shim"  # Debian's signed shim and GRUB: works under Secure Boot
     IPXE = "ipxe"  # snponly.efi: faster, not under Secure Boot
+
+
+class ServiceHealth(StrEnum):
+    """How a service of ours is."""
+
+    STARTING = "starting"
+    OK = "ok"
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # it was told to stop, and did
+    FAILED = "failed"  # it said why
+    SILENT = "silent"  # it should be running, but gives no sign of life: killed, or it hangs
+
+
+class Role(StrEnum):
+    """What an operator may do; each may do what the one before it may."""
+
+    VIEWER = "viewer"  # look
+    OPERATOR = "operator"  # hosts, images, tasks, casts
+    ADMIN = "admin"  # settings, services, operators

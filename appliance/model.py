@@ -13,7 +13,17 @@ from typing import Any
 from uuid import UUID
 
 from appliance.errors import UsageError
-from appliance.events import AfterTask, BootStage, CastState, LocalBoot, TaskKind, TaskState, UefiLoader
+from appliance.events import (
+    AfterTask,
+    BootStage,
+    CastState,
+    LocalBoot,
+    Role,
+    ServiceHealth,
+    TaskKind,
+    TaskState,
+    UefiLoader,
+)
 
 _MAC = re.compile(r"[0-9a-f]{12}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -60,6 +70,27 @@ class Host:
     stage: BootStage | None = None  # how far it came, last time it booted from us
     last_seen: datetime | None = None
     created: datetime | None = None
+    room: str = ""  # name of the room it stands in; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A group of hosts that are worked with together; a host stands in one or in none."""
+
+    id: int
+    name: str
+    notes: str = ""
+    hosts: int = 0  # how many stand in it
+
+
+@dataclass(frozen=True, slots=True)
+class WakeCall:
+    """A PC that is to be woken by magic packets, until it is seen or they were sent often enough."""
+
+    id: int
+    host_name: str
+    macs: tuple[str, ...]
+    sent: int = 0  # how often already
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +162,10 @@ class Task:
     error: str = ""  # why it failed, one sentence
     remedy: str = ""  # what to do, one sentence
     cast_id: int | None = None  # deploy: the cast that it takes part in
+    start_at: datetime | None = None  # SCHEDULED until then
+    wake: bool = False  # its PC is sent magic packets when it is to start
+    held: bool = False  # SCHEDULED until the operator confirms its order's newcomers
+    order_id: int | None = None  # the order for new PCs that made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +246,11 @@ class NewPcOrder:
     after: AfterTask = AfterTask.REBOOT
     created: datetime | None = None
     cast_id: int | None = None  # the cast that its PCs take part in, as long as it is open
+    until: datetime | None = None  # it closes by itself then
+    hold: bool = False  # its PCs wait until the operator confirms them
+    room: str = ""  # where its PCs are put
+    closed: datetime | None = None  # it takes no more PCs since then
+    why: str = ""  # it was closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +301,30 @@ class DhcpServer:
     interface: str
     at: datetime
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """How one of our services said it is, last time it said something."""
+
+    name: str
+    state: ServiceHealth
+    pid: int
+    since: datetime  # it is in this state; silent: its last beat
+    beat: datetime  # its last sign of life
+    words: str  # why it failed, or what it waits for
+    started: datetime  # its process
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Somebody who may use the console. The password is not here: only the store compares it."""
+
+    name: str
+    role: Role
+    language: str = ""  # two letters; empty: the box's own
+    created: datetime | None = None
+    last_login: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 SQLite in WAL mode through Peewee. Every verb is one transaction, takes and returns dataclasses of `appliance.model`,
 may be called from any thread, and leaves a consistent store wherever its process is killed.
 
-`Store.open(path)` gives verbs by subject: `hosts`, `images`, `tasks`, `casts`, `leases`, `settings`, `audit`,
-`servers`.
+`Store.open(path)` gives verbs by subject: `hosts`, `rooms`, `images`, `tasks`, `casts`, `leases`, `settings`, `audit`,
+`servers`, `services`, `operators`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from appliance.store.hosts import Hosts
 from appliance.store.images import Images
 from appliance.store.leases import Leases
 from appliance.store.lifecycle import IllegalMove
+from appliance.store.operators import Operators
 from appliance.store.records import Audit, Servers, SettingValues
+from appliance.store.rooms import Rooms
+from appliance.store.services import Services
 from appliance.store.tasks import Tasks
 
 __all__ = ["IllegalMove", "Store"]
@@ -31,6 +34,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.hosts = Hosts(database)
+        self.rooms = Rooms(database)
         self.images = Images(database)
         self.tasks = Tasks(database)
         self.casts = Casts(database)
@@ -38,6 +42,8 @@ class Store:
         self.settings = SettingValues(database)
         self.audit = Audit(database)
         self.servers = Servers(database)
+        self.services = Services(database)
+        self.operators = Operators(database)
 
     @classmethod
     def open(cls, path: Path) -> Store:

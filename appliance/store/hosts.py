@@ -14,23 +14,25 @@ import peewee
 
 from appliance.errors import Conflict, NotFound, UsageError
 from appliance.events import BootStage, LocalBoot, UefiLoader
-from appliance.model import Host, Inventory, Sighting, check_name, normalise_mac
-from appliance.store import identity, lifecycle
+from appliance.model import Host, Inventory, Sighting, WakeCall, check_name, normalise_mac
+from appliance.store import identity, lifecycle, waking
 from appliance.store.database import Database
 from appliance.store.rows import (
     DockMacRow,
     HostRow,
     InventoryRow,
     MacRow,
+    RoomRow,
     SightingRow,
     TaskRow,
+    WakeRow,
     columns,
     dicts,
     first,
     utc_now,
 )
 
-_COLUMNS = columns(HostRow, Host, without=("macs",))
+_COLUMNS = columns(HostRow, Host, without=("macs", "room"))
 _NUMBER = re.compile(r"\{(n+)\}")
 MAX_SIGHTINGS = 5000  # beyond it unknown PCs' are forgotten: a flood of invented MACs must not fill the disk
 _BIOS_ARCH = 0  # DHCP option 93 (RFC 4578, IANA's list); every other entry is some UEFI
@@ -44,6 +46,8 @@ _FIELDS: dict[str, Any] = {
     "disk": str,
     "notes": str,
 }
+# What an operator can edit, and so what two of them can both be editing.
+_EDITABLE = ("name", "macs", *_FIELDS, "room")
 # What only services set, when they register a PC.
 _SERVICE_FIELDS: dict[str, Any] = {"firmware": str, "secure_boot": lambda value: value, "ip": str}
 
@@ -93,16 +97,25 @@ class Hosts:
     def list(self) -> list[Host]:
         """All hosts in the order of their names, numbers by value."""
         with self._database.read() as sql:
-            hosts = list(_hosts(sql, HostRow.select(*_COLUMNS)))
+            hosts = list(_hosts(sql, _select()))
         return sorted(hosts, key=lambda host: natural(host.name))
 
-    def edit(self, name: str, /, **changes: Any) -> Host:
-        """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk or notes. Raises as `add`, and `NotFound`."""
+    def edit(self, host_name: str, /, base: Host | None = None, **changes: Any) -> Host:
+        """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk, notes or room (empty: none).
+
+        `base` is what the editor was shown: then the host is found by its number, and what somebody else changed since
+        raises `Conflict` naming it. Raises as `add`, and `NotFound`.
+        """
         with self._database.write() as sql:
-            host = by_name(sql, name)
+            host = by_name(sql, host_name) if base is None else by_id(sql, base.id)
+            if base is not None:
+                _refuse_if_changed(base, host, changes)
             macs = changes.pop("macs", None)
             new_name = changes.pop("name", None)
+            room = changes.pop("room", None)
             values = _sound(changes, _FIELDS)
+            if room is not None:
+                values["room_id"] = room_id(sql, room) if room else None
             if new_name is not None:
                 values["name"] = _free_name(sql, new_name, host.id)
                 TaskRow.update(host_name=new_name).where(TaskRow.host_id == host.id).execute(sql)
@@ -150,7 +163,7 @@ class Hosts:
     def sightings(self) -> builtins.list[Sighting]:
         """The last boot of every MAC, newest first, with its host's name where it has one."""
         with self._database.read() as sql:
-            names = {host.id: host.name for host in _hosts(sql, HostRow.select(*_COLUMNS))}
+            names = {host.id: host.name for host in _hosts(sql, _select())}
             owners = {row["address"]: names[row["host_id"]] for row in dicts(MacRow.select(), sql)}
             query = SightingRow.select().order_by(SightingRow.at.desc())
             return [Sighting(**row, host_name=owners.get(row["mac"], "")) for row in dicts(query, sql)]
@@ -187,6 +200,34 @@ class Hosts:
         """The first free name of a pattern such as `LAB1-{nn}`: LAB1-01, LAB1-02 ... Raises `UsageError`."""
         with self._database.read() as sql:
             return next_name(sql, pattern)
+
+    def wake(self, names: Iterable[str], *, now: datetime | None = None) -> None:
+        """Ask the scheduler to wake these hosts: all of them or, when one is unknown or has no MAC, nobody.
+
+        Raises `NotFound`, `UsageError`.
+        """
+        moment = utc_now(now)
+        with self._database.write() as sql:
+            found = [by_name(sql, name) for name in names]
+            for host in found:
+                waking.refuse_unwakeable(host)
+            waking.ask(sql, [host.id for host in found], moment)
+
+    def to_wake(self, *, now: datetime | None = None) -> builtins.list[WakeCall]:
+        """Whom to send a magic packet now. A PC that was seen since, or was called often enough, is called no more."""
+        moment = utc_now(now)
+        with self._database.read() as sql:
+            over, due = waking.over(sql), waking.due(sql, moment)
+        if over:
+            with self._database.write() as sql:
+                over = waking.over(sql)
+                WakeRow.delete().where(WakeRow.id.in_(over)).execute(sql)
+        return [call for call in due if call.id not in over]
+
+    def woken(self, ids: Iterable[int], *, now: datetime | None = None) -> None:
+        """A packet went out for these calls."""
+        with self._database.write(durable=False) as sql:
+            waking.sent(sql, builtins.list(ids), utc_now(now))
 
     def dock_macs(self) -> builtins.list[str]:
         """MACs of shared docks and dongles, which never identify a host."""
@@ -233,7 +274,9 @@ def insert(
     **fields: Any,
 ) -> Host:
     """See `Hosts.add`."""
+    room = fields.pop("room", "")
     values = _sound(fields, _FIELDS | _SERVICE_FIELDS)
+    values["room_id"] = room_id(sql, room) if room else None
     values["uuid"] = identity.usable_uuid(uuid)
     values["name"] = _free_name(sql, name, None)
     addresses = _sound_macs(sql, macs, None)
@@ -245,16 +288,29 @@ def insert(
 
 def by_name(sql: peewee.SqliteDatabase, name: str) -> Host:
     """See `Hosts.get`."""
-    for host in _hosts(sql, HostRow.select(*_COLUMNS).where(HostRow.name == name)):
+    for host in _hosts(sql, _select().where(HostRow.name == name)):
         return host
     raise NotFound(f"There is no host '{name}'.", hint="See: diecast host list")
 
 
 def by_id(sql: peewee.SqliteDatabase, host_id: int) -> Host:
     """See `Hosts.by_id`."""
-    for host in _hosts(sql, HostRow.select(*_COLUMNS).where(HostRow.id == host_id)):
+    for host in _hosts(sql, _select().where(HostRow.id == host_id)):
         return host
     raise NotFound(f"There is no host with number {host_id}.", hint="See: diecast host list")
+
+
+def in_room(sql: peewee.SqliteDatabase, room: int) -> list[Host]:
+    """See `Rooms.hosts`."""
+    return sorted(_hosts(sql, _select().where(HostRow.room_id == room)), key=lambda host: natural(host.name))
+
+
+def room_id(sql: peewee.SqliteDatabase, name: str) -> int:
+    """The number of the room of that name. Raises `NotFound`."""
+    row = first(RoomRow.select().where(RoomRow.name == name), sql)
+    if row is None:
+        raise NotFound(f"There is no room '{name}'.", hint="See: diecast room list")
+    return int(row["id"])
 
 
 def identify(sql: peewee.SqliteDatabase, macs: Iterable[str], uuid: UUID | None) -> Host | None:
@@ -302,6 +358,25 @@ def _names(sql: peewee.SqliteDatabase) -> set[str]:
     return {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
 
 
+def _select() -> Any:
+    room = peewee.fn.COALESCE(RoomRow.name, "").alias("room")
+    return HostRow.select(*_COLUMNS, room).join(RoomRow, peewee.JOIN.LEFT_OUTER, on=(RoomRow.id == HostRow.room_id))
+
+
+def _refuse_if_changed(base: Host, host: Host, changes: dict[str, Any]) -> None:
+    """Raise `Conflict` for what differs from `base`, unless it is just what is wanted."""
+    fields = [
+        field
+        for field in _EDITABLE
+        if getattr(host, field) != getattr(base, field) and changes.get(field) != getattr(host, field)
+    ]
+    if fields:
+        raise Conflict(
+            f"Somebody changed {base.name} since it was shown to you: {', '.join(fields)}.",
+            hint="Look at it again, then change it.",
+        )
+
+
 def _hosts(sql: peewee.SqliteDatabase, query: Any) -> Iterator[Host]:
     rows = list(dicts(query, sql))
     owned: dict[int, list[str]] = {row["id"]: [] for row in rows}
@@ -321,7 +396,7 @@ def _by_uuid(sql: peewee.SqliteDatabase, uuid: UUID | None) -> Host | None:
     if uuid is None:
         return None
     same = HostRow.uuid.in_([UUID(text) for text in identity.spellings(uuid)])
-    found = list(_hosts(sql, HostRow.select(*_COLUMNS).where(same).limit(2)))
+    found = list(_hosts(sql, _select().where(same).limit(2)))
     return found[0] if len(found) == 1 else None
 
 

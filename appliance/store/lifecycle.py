@@ -53,10 +53,12 @@ def refuse_if_busy(sql: peewee.SqliteDatabase, host_id: int, host_name: str) -> 
         )
 
 
-def create(sql: peewee.SqliteDatabase, now: datetime, *, text: str, **values: Any) -> Task:
-    """Insert a task in state WAITING with its first event."""
-    task_id = TaskRow.insert(state=TaskState.WAITING, created=now, **values).execute(sql)
-    record(sql, task_id, TaskState.WAITING, text, now)
+def create(
+    sql: peewee.SqliteDatabase, now: datetime, *, text: str, state: TaskState = TaskState.WAITING, **values: Any
+) -> Task:
+    """Insert a task with its first event."""
+    task_id = TaskRow.insert(state=state, created=now, **values).execute(sql)
+    record(sql, task_id, state, text, now)
     return get(sql, task_id)
 
 

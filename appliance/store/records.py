@@ -29,6 +29,10 @@ class SettingValues:
             else:
                 SettingRow.delete().where(SettingRow.key == key).execute(sql)
 
+    def unset(self, key: str) -> None:
+        """Take `key` away, so that its default counts."""
+        self.set(key, "")
+
     def all(self, prefix: str = "") -> dict[str, str]:
         """Every key that begins with `prefix`, with its value."""
         with self._database.read() as sql:

@@ -17,7 +17,17 @@ from uuid import UUID
 
 import peewee
 
-from appliance.events import AfterTask, BootStage, CastState, LocalBoot, TaskKind, TaskState, UefiLoader
+from appliance.events import (
+    AfterTask,
+    BootStage,
+    CastState,
+    LocalBoot,
+    Role,
+    ServiceHealth,
+    TaskKind,
+    TaskState,
+    UefiLoader,
+)
 
 if TYPE_CHECKING:  # a generic class only in its stubs
     _Field = peewee.Field[Any]
@@ -106,6 +116,15 @@ class JsonField(_Field):
         return json.loads(value)
 
 
+class RoomRow(peewee.Model):
+    id = peewee.AutoField()
+    name = peewee.TextField(collation="NOCASE")
+    notes = peewee.TextField()
+
+    class Meta:
+        table_name = "room"
+
+
 class HostRow(peewee.Model):
     id = peewee.AutoField()
     name = peewee.TextField(collation="NOCASE")
@@ -122,9 +141,21 @@ class HostRow(peewee.Model):
     stage = WordField(BootStage)
     last_seen = UtcField()
     created = UtcField()
+    room_id = peewee.IntegerField(null=True)
 
     class Meta:
         table_name = "host"
+
+
+class WakeRow(peewee.Model):
+    id = peewee.AutoField()
+    host_id = peewee.IntegerField()
+    asked = UtcField()
+    next_at = UtcField()
+    sent = peewee.IntegerField()
+
+    class Meta:
+        table_name = "wake"
 
 
 class MacRow(peewee.Model):
@@ -220,6 +251,10 @@ class TaskRow(peewee.Model):
     remedy = peewee.TextField()
     log_bytes = peewee.IntegerField()
     cast_id = peewee.IntegerField(null=True)
+    start_at = UtcField()
+    wake = FlagField()
+    held = FlagField()
+    order_id = peewee.IntegerField(null=True)
 
     class Meta:
         table_name = "task"
@@ -300,6 +335,11 @@ class OrderRow(peewee.Model):
     created = UtcField()
     cancelled = FlagField()
     cast_id = peewee.IntegerField(null=True)
+    until = UtcField()
+    hold = FlagField()
+    room_id = peewee.IntegerField(null=True)
+    closed = UtcField()
+    why = peewee.TextField()
 
     class Meta:
         table_name = "new_pc_order"
@@ -369,6 +409,31 @@ class DhcpServerRow(peewee.Model):
     class Meta:
         table_name = "dhcp_server"
         primary_key = peewee.CompositeKey("ip", "interface")
+
+
+class ServiceRow(peewee.Model):
+    name = peewee.TextField(primary_key=True)
+    state = WordField(ServiceHealth)
+    pid = peewee.IntegerField()
+    since = UtcField()
+    beat = UtcField()
+    words = peewee.TextField()
+    started = UtcField()
+
+    class Meta:
+        table_name = "service"
+
+
+class OperatorRow(peewee.Model):
+    name = peewee.TextField(primary_key=True, collation="NOCASE")
+    role = WordField(Role)
+    hash = peewee.TextField()
+    language = peewee.TextField()
+    created = UtcField()
+    last_login = UtcField()
+
+    class Meta:
+        table_name = "operator"
 
 
 def columns(row: type[peewee.Model], made: type[Any], *, without: Iterable[str] = ()) -> list[Any]:

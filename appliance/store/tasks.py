@@ -8,11 +8,11 @@ from datetime import datetime
 from uuid import UUID
 
 from appliance.errors import Conflict, UsageError
-from appliance.events import AfterTask, TaskKind, TaskState
+from appliance.events import AfterTask, TaskState
 from appliance.model import Host, ImageVersion, NewPcOrder, Task, TaskEvent, TokenInfo, normalise_mac
-from appliance.store import casts, hosts, images, lifecycle, newcomers, tokens
+from appliance.store import casts, hosts, images, lifecycle, newcomers, ordering, tokens, waking
 from appliance.store.database import Database
-from appliance.store.rows import HostRow, TaskEventRow, TaskLogRow, TaskRow, columns, dicts, first, utc_now
+from appliance.store.rows import TaskEventRow, TaskLogRow, TaskRow, columns, dicts, first, utc_now
 
 MAX_LOG_BYTES = 1 << 20  # of one task; an agent that talks without end must not fill the disk
 _HEARD = (TaskState.BOOTING, TaskState.RUNNING)
@@ -33,35 +33,20 @@ class Tasks:
         *,
         sealed: bool = False,
         after: AfterTask = AfterTask.POWEROFF,
+        start_at: datetime | None = None,
+        wake: bool = False,
         now: datetime | None = None,
     ) -> Task:
         """Order the capture of `host`, or of the next unknown PC that boots. `sealed` also seals the host.
 
-        Raises `Conflict` when the host is busy or another capture waits for the next unknown PC.
+        With `start_at` the task is SCHEDULED until then; with `wake` the host is woken when it starts. Raises
+        `Conflict` when the host is busy or another capture waits for the next unknown PC, `UsageError` when nobody can
+        be woken.
         """
-        moment = utc_now(now)
         with self._database.write() as sql:
-            name = images.canonical_name(sql, image_name)
-            known = None if host is None else hosts.by_id(sql, host.id)
-            if known is not None:
-                lifecycle.refuse_if_busy(sql, known.id, known.name)
-                if sealed:
-                    HostRow.update(sealed=True).where(HostRow.id == known.id).execute(sql)
-            elif (waiting := lifecycle.unfinished(sql, None)) is not None:
-                raise Conflict(
-                    f"{lifecycle.describe(waiting).capitalize()} waits for the next unknown PC already.",
-                    hint=f"Boot that PC, or run: diecast task cancel {waiting.id}",
-                )
-            return lifecycle.create(
-                sql,
-                moment,
-                text="waiting for the next unknown PC" if known is None else f"waiting for {known.name} to boot",
-                kind=TaskKind.CAPTURE,
-                image_name=name,
-                host_id=known.id if known else None,
-                host_name=known.name if known else "",
-                sealed=sealed or bool(known and known.sealed),
-                after=AfterTask(after),
+            moment = utc_now(now)
+            return ordering.capture(
+                sql, host, image_name, moment, after=after, sealed=sealed, start_at=start_at, wake=wake
             )
 
     def deploy(
@@ -71,27 +56,45 @@ class Tasks:
         *,
         after: AfterTask = AfterTask.REBOOT,
         cast_id: int | None = None,
+        start_at: datetime | None = None,
+        wake: bool = False,
         now: datetime | None = None,
     ) -> Task:
-        """Order `version` onto `host`, by a cast if one is named.
+        """Order `version` onto `host`, by a cast if one is named; `start_at` and `wake` as for `capture`.
 
         Raises `Conflict` when the host is busy or sealed or the cast has ended, `NotFound` when any of them is gone.
         """
-        moment = utc_now(now)
         with self._database.write() as sql:
-            known = hosts.by_id(sql, host.id)
-            images.version(sql, version.id)
-            lifecycle.refuse_if_busy(sql, known.id, known.name)
-            if known.sealed:
+            moment = utc_now(now)
+            return ordering.deploy(
+                sql, host, version, moment, after=after, cast_id=cast_id, start_at=start_at, wake=wake
+            )
+
+    def retry(self, task_id: int, *, now: datetime | None = None) -> Task:
+        """Order what a task that has ended was to do once more, from now on; its cast only while that is open.
+
+        Raises `Conflict` when it has not ended or as `deploy`, `NotFound` when its host or version is gone.
+        """
+        with self._database.write() as sql:
+            return ordering.retry(sql, lifecycle.get(sql, task_id), utc_now(now))
+
+    def due(self, now: datetime | None = None) -> builtins.list[Task]:
+        """Scheduled tasks whose time has come. Held ones have none."""
+        with self._database.read() as sql:
+            return ordering.due(sql, utc_now(now))
+
+    def start_now(self, task_id: int, *, text: str = "started by the operator", now: datetime | None = None) -> Task:
+        """Let a scheduled task wait for its PC from now on. Raises `IllegalMove`, and `Conflict` for a held one."""
+        with self._database.write() as sql:
+            task = lifecycle.get(sql, task_id)
+            if task.held and task.state is TaskState.SCHEDULED:
                 raise Conflict(
-                    f"{known.name} is sealed and not captured yet: deploying would destroy the master.",
-                    hint=f"Capture it first, or run: diecast host edit {known.name} --not-sealed",
+                    f"Task {task_id} waits until the new PCs of order {task.order_id} are confirmed.",
+                    hint=f"Confirm them: diecast task release {task.order_id}",
                 )
-            cast = None if cast_id is None else casts.open_sending(sql, cast_id, version)
-            task = newcomers.create_deploy(sql, known, version, AfterTask(after), moment)
-            if cast is not None:
-                casts.seat(sql, cast, task.id)
-            return lifecycle.get(sql, task.id)
+            return ordering.start(sql, task, utc_now(now), text)
+
+    # -- new PCs -----------------------------------------------------------------------------------------------------
 
     def order_new_pcs(
         self,
@@ -101,29 +104,91 @@ class Tasks:
         after: AfterTask = AfterTask.REBOOT,
         *,
         cast_id: int | None = None,
+        until: datetime | None = None,
+        hold: bool = False,
+        room: str = "",
         now: datetime | None = None,
     ) -> NewPcOrder:
         """Order `version` onto the next `wanted` unknown PCs, named from `pattern`, by a cast if one is named.
 
-        Raises `UsageError`, `NotFound`, and `Conflict` when the cast has ended or sends another version.
+        The order takes no PC from `until` on. With `hold` its PCs are named and registered, and wait until they are
+        released. They are put into `room`. Raises `UsageError`, `NotFound`, and `Conflict` when the cast has ended or
+        sends another version.
         """
+        moment = utc_now(now)
         if wanted < 1:
             raise UsageError(f"{wanted} new PCs cannot be ordered.", hint="Ask for one or more.")
+        if until is not None and until <= moment:
+            raise UsageError(
+                f"The order would end at {until:%Y-%m-%d %H:%M}, which is over.", hint="Give a later time."
+            )
         with self._database.write() as sql:
             hosts.next_name(sql, pattern)  # refuses a pattern that makes no names, before a PC has booted
             images.version(sql, version.id)
             cast = None if cast_id is None else casts.open_sending(sql, cast_id, version)
-            return newcomers.create_order(sql, version, wanted, pattern, AfterTask(after), utc_now(now), cast)
+            return newcomers.create_order(
+                sql,
+                moment,
+                version_id=version.id,
+                image_name=version.image_name,
+                pattern=pattern,
+                wanted=wanted,
+                after=AfterTask(after),
+                cast_id=cast.id if cast else None,
+                until=until,
+                hold=hold,
+                room=room,
+            )
 
-    def orders(self) -> builtins.list[NewPcOrder]:
-        """Standing orders that still wait for PCs, oldest first."""
+    def orders(
+        self, *, open_only: bool = True, limit: int = 200, now: datetime | None = None
+    ) -> builtins.list[NewPcOrder]:
+        """Standing orders that still wait for PCs, oldest first; without `open_only` all orders, newest first."""
         with self._database.read() as sql:
-            return newcomers.open_orders(sql)
+            return newcomers.open_orders(sql, utc_now(now)) if open_only else newcomers.all_orders(sql, limit)
 
-    def cancel_order(self, order_id: int) -> None:
-        """Take no further PCs for an order; tasks it has made go on. Raises `NotFound`."""
+    def order(self, order_id: int) -> NewPcOrder:
+        """The order, open or closed. Raises `NotFound`."""
+        with self._database.read() as sql:
+            return newcomers.get_order(sql, order_id)
+
+    def cancel_order(self, order_id: int, *, now: datetime | None = None) -> None:
+        """Take no further PCs for an order; tasks it has made go on, held ones stay held. Raises `NotFound`."""
         with self._database.write() as sql:
-            newcomers.cancel_order(sql, order_id)
+            newcomers.cancel_order(sql, order_id, utc_now(now))
+
+    def close_expired(self, *, now: datetime | None = None) -> builtins.list[NewPcOrder]:
+        """Close the orders whose time is over, with an audit line each; returns them."""
+        moment = utc_now(now)
+        with self._database.read() as sql:
+            if not newcomers.expired(sql, moment):
+                return []
+        with self._database.write() as sql:
+            return [newcomers.expire(sql, order, moment) for order in newcomers.expired(sql, moment)]
+
+    def held(self, order_id: int) -> builtins.list[Task]:
+        """The order's tasks that wait for the operator's confirmation, oldest first."""
+        with self._database.read() as sql:
+            return newcomers.held(sql, order_id)
+
+    def release(self, order_id: int, *, now: datetime | None = None) -> builtins.list[Task]:
+        """Confirm the order's newcomers of this moment: all their tasks begin, or none. Raises `NotFound`.
+
+        PCs that the order takes later are held again.
+        """
+        moment = utc_now(now)
+        with self._database.write() as sql:
+            newcomers.get_order(sql, order_id)
+            held = newcomers.held(sql, order_id)
+            return [ordering.start(sql, task, moment, "confirmed by the operator", held=False) for task in held]
+
+    def dismiss(self, order_id: int, *, now: datetime | None = None) -> builtins.list[Task]:
+        """Cancel the order's held tasks; their PCs stay registered. Raises `NotFound`."""
+        moment = utc_now(now)
+        with self._database.write() as sql:
+            newcomers.get_order(sql, order_id)
+            held, text = newcomers.held(sql, order_id), "not confirmed by the operator"
+            return [lifecycle.move(sql, task, TaskState.CANCELLED, moment, text=text) for task in held]
 
     def adopt(
         self, macs: Iterable[str], uuid: UUID | None = None, *, now: datetime | None = None
@@ -214,6 +279,8 @@ class Tasks:
             task = lifecycle.get(sql, task_id)
             if task.state.is_final:
                 raise Conflict(f"Task {task_id} has ended already: it is {task.state}.")
+            if task.wake and task.host_id is not None:
+                waking.forget(sql, task.host_id)
             return lifecycle.move(sql, task, TaskState.CANCELLED, utc_now(now), text="cancelled by the operator")
 
     def checked_in(self, task_id: int, ip: str, mac: str, *, now: datetime | None = None) -> tuple[Task, str]:

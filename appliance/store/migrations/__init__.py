@@ -12,7 +12,7 @@ from pathlib import Path
 import peewee
 
 from appliance.errors import Unavailable
-from appliance.store.migrations import m0001_first, m0002_casts, m0003_orders_by_cast
+from appliance.store.migrations import m0001_first, m0002_casts, m0003_orders_by_cast, m0004_rooms
 from appliance.store.statements import execute, transaction
 
 # Position + 1 is the schema's number.
@@ -20,6 +20,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     m0001_first.STATEMENTS,
     m0002_casts.STATEMENTS,
     m0003_orders_by_cast.STATEMENTS,
+    m0004_rooms.STATEMENTS,
 )
 
 
