@@ -3,13 +3,17 @@
 Every key carries its default and its documentation as field metadata, so that `diecast config --defaults`, the check
 of unknown keys and the operator's manual say the same thing. Only `cli` decides which file is read; this module is
 also the only one that knows default paths.
+
+Operators change single keys while the box runs: such an override is a JSON value kept in the store
+(`appliance.overrides`) and laid over the file by `with_overrides`, through the same checks. `paths` is the file's
+alone, since it says where the store is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -214,7 +218,7 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
 
 
 def _scalar(kind: Any, value: Any, where: str, name: str) -> Any:
-    wrong = ConfigError(f"{where}: '{name}' is {value!r}, but must be {_KINDS[kind]}.")
+    wrong = ConfigError(f"{where}: '{name}' is {value!r}, but must be {KINDS[kind]}.")
     if kind in (bool, int, str):
         if type(value) is not kind:
             raise wrong
@@ -231,7 +235,7 @@ def _scalar(kind: Any, value: Any, where: str, name: str) -> Any:
         raise wrong from None
 
 
-_KINDS: dict[Any, str] = {
+KINDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -241,7 +245,7 @@ _KINDS: dict[Any, str] = {
     IPv4Network: "a subnet such as '10.20.4.0/22' (no host bits set)",
 }
 
-_CHOICES = {
+CHOICES = {
     ("dhcp", "mode"): ("full", "proxy", "off"),
     ("nfs", "backend"): ("auto", "kernel", "ganesha"),
     ("tasks", "window_kib"): (1024, 2048, 4096),
@@ -249,23 +253,28 @@ _CHOICES = {
 }
 
 # (section, key): (smallest, largest); ports, times and sizes that would only fail later, in a service.
-_LIMITS: dict[tuple[str, str], tuple[float, float]] = {
+LIMITS: dict[tuple[str, str], tuple[float, float]] = {
     ("dhcp", "port"): (1, 65535),
     ("dhcp", "proxy_port"): (1, 65535),
     ("dhcp", "lease_s"): (60, 2**31),
     ("dhcp", "offer_s"): (2, 3600),
+    ("dhcp", "decline_s"): (1, 604_800),
     ("dhcp", "conflict_probe_ms"): (0, 5000),
+    ("dhcp", "server_probe_s"): (0, 86400),
     ("tftp", "port"): (1, 65535),
     ("tftp", "max_blksize"): (512, 65464),
     ("tftp", "timeout_s"): (0.1, 60),
     ("tftp", "retries"): (0, 50),
     ("tftp", "max_clients"): (1, 900),
     ("http", "port"): (1, 65535),
+    ("http", "menu_timeout_s"): (0, 3600),
     ("nfs", "port"): (1, 65535),
     ("nfs", "lease_s"): (5, 120),
     ("nfs", "grace_s"): (5, 180),
     ("nfs", "staging_uid"): (1, 2**31),
+    ("nfs", "staging_limit_mb"): (1, 10_000_000),
     ("tasks", "zstd_level"): (1, 19),
+    ("tasks", "free_reserve_mb"): (0, 10_000_000),
     ("tasks", "silent_after_s"): (30, 86400),
     ("cast", "port"): (1, 65535),
     ("cast", "feedback_port"): (1, 65535),
@@ -276,12 +285,12 @@ _LIMITS: dict[tuple[str, str], tuple[float, float]] = {
 
 
 def _check(settings: Settings, where: str) -> None:
-    for (section, key), allowed in _CHOICES.items():
+    for (section, key), allowed in CHOICES.items():
         value = getattr(getattr(settings, section), key)
         if value not in allowed:
             choices = ", ".join(map(str, allowed))
             raise ConfigError(f"{where}: '{section}.{key}' is {value!r}, but must be one of {choices}.")
-    for (section, key), (low, high) in _LIMITS.items():
+    for (section, key), (low, high) in LIMITS.items():
         value = getattr(getattr(settings, section), key)
         if not low <= value <= high:
             raise ConfigError(f"{where}: '{section}.{key}' is {value}, but must be from {low:g} to {high:g}.")
@@ -301,6 +310,37 @@ def _check(settings: Settings, where: str) -> None:
             f"{where}: dhcp.mode is 'full', but there is no [[dhcp.subnet]].",
             hint="Add one, or set dhcp.mode = 'proxy'.",
         )
+
+
+FILE_ONLY = ("paths",)  # sections that cannot be overridden: they say where the store is
+
+
+def with_overrides(settings: Settings, values: Mapping[str, Any], *, where: str = "settings in the store") -> Settings:
+    """`settings` with single keys replaced: `{"dhcp.mode": "proxy", "dhcp.subnet": [...]}` in JSON's types.
+
+    Raises `ConfigError` naming the key: an unknown one, one of `paths`, a wrong value, or values that do not go
+    together.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        section, _, item = name.partition(".")
+        kind = _kinds(settings, section).get(item)
+        if kind is None or section in FILE_ONLY:
+            why = "is no key of this version" if kind is None else "can be set in the settings file only"
+            raise ConfigError(f"{where}: '{name}' {why}.", hint=f"Take it back: diecast setting unset {name}")
+        try:
+            changes.setdefault(section, {})[item] = _value(kind, value, where, name)
+        except ConfigError as error:
+            raise ConfigError(error.message.replace(" in quotes", ""), hint=error.hint) from None
+    sections = {name: dataclasses.replace(getattr(settings, name), **items) for name, items in changes.items()}
+    changed = dataclasses.replace(settings, **sections)
+    _check(changed, where)
+    return changed
+
+
+def _kinds(settings: Settings, section: str) -> dict[str, Any]:
+    """The types of a section's keys; none for a section that does not exist."""
+    return get_type_hints(type(getattr(settings, section))) if section in get_type_hints(Settings) else {}
 
 
 def defaults_toml() -> str:

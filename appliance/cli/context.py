@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import sys
@@ -26,14 +27,28 @@ class Context:
     def __init__(self, config_path: Path, environ: Mapping[str, str]) -> None:
         self.config_path = config_path
         self._environ = environ
+        self._file_settings: config.Settings | None = None
         self._settings: config.Settings | None = None
         self._store: Store | None = None
 
     @property
+    def file_settings(self) -> config.Settings:
+        """What the settings file says. Raises `ConfigError`."""
+        if self._file_settings is None:
+            self._file_settings = config.load(self.config_path)
+        return self._file_settings
+
+    @property
     def settings(self) -> config.Settings:
-        """The settings. Raises `ConfigError`."""
+        """The settings in force: the file's, with what the store overrides. Raises `ConfigError`, `Unavailable`.
+
+        A store that is not there yet overrides nothing and is not made for this.
+        """
         if self._settings is None:
-            self._settings = config.load(self.config_path)
+            from appliance import overrides
+
+            base = self.file_settings
+            self._settings = overrides.in_force(self.store, base) if base.paths.database.exists() else base
         return self._settings
 
     @property
@@ -42,7 +57,7 @@ class Context:
         if self._store is None:
             from appliance.store import Store
 
-            self._store = Store.open(self.settings.paths.database)
+            self._store = Store.open(self.file_settings.paths.database)
         return self._store
 
     def chunk_store(self) -> ChunkStore:
@@ -55,6 +70,11 @@ class Context:
         """Close what was opened."""
         if self._store is not None:
             self._store.close()
+
+    @property
+    def logs_to_journal(self) -> bool:
+        """Whether journald reads our standard error (systemd.exec(5))."""
+        return "JOURNAL_STREAM" in self._environ
 
     # -- the terminal
 
@@ -96,6 +116,15 @@ class Context:
             answer = ""
         if answer.strip().lower() not in {"y", "yes"}:
             raise Cancelled("Nothing was done.")
+
+    def ask_secret(self, question: str) -> str:
+        """Ask twice for something that is not shown. Raises `UsageError` when nobody is there or the answers differ."""
+        if not self.can_ask:
+            raise UsageError("There is no terminal to ask for the password at.", hint="Give it with --password-stdin.")
+        first = getpass.getpass(f"{question}: ")
+        if getpass.getpass("Once more: ") != first:
+            raise UsageError("The two are not the same; nothing was changed.", hint="Try again.")
+        return first
 
     def record(self, action: str, detail: str) -> None:
         """Write into the audit trail who did what."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from appliance.cli.command import Command, argument
 from appliance.cli.context import Context
+from appliance.errors import Unavailable
 
 _NOTES = """\
 Services: dhcp tftp http nfs scheduler cast. Without names all of them run in one process, which suits
-a lab; an appliance runs one systemd unit for each.
+a lab; an appliance runs one systemd unit for each. Outside journald the log is also kept in a file: diecast log.
 """
 
 
@@ -17,8 +19,22 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     from appliance.services import runtime
 
     runtime.set_up_logging(context.settings.log.level)
-    runtime.run_services(options.services, context.settings, context.store)
+    with _log_file(context):
+        runtime.run_services(options.services, context.settings, context.store)
     return 0
+
+
+def _log_file(context: Context) -> contextlib.AbstractContextManager[None]:
+    """Where journald does not keep the log, a file does. Without one we serve all the same."""
+    from appliance.system import logs
+
+    if context.logs_to_journal:
+        return contextlib.nullcontext()
+    try:
+        return logs.to_file(context.settings.paths.state)
+    except Unavailable as error:
+        context.note(f"diecast: {error}")
+        return contextlib.nullcontext()
 
 
 COMMAND = Command(
