@@ -20,6 +20,7 @@ from appliance.store.images import Images
 from appliance.store.leases import Leases
 from appliance.store.lifecycle import IllegalMove
 from appliance.store.operators import Operators
+from appliance.store.pictures import Pictures
 from appliance.store.records import Audit, Servers, SettingValues
 from appliance.store.rooms import Rooms
 from appliance.store.services import Services
@@ -57,6 +58,10 @@ class Store:
     def path(self) -> Path:
         """The SQLite file."""
         return self._database.path
+
+    def pictures(self) -> Pictures:
+        """Looks at all of the store, for a console that shows it live."""
+        return Pictures(self._database)
 
     def data_version(self) -> int:
         """A number that differs from the last one after any process, this one included, has changed anything."""

@@ -97,7 +97,7 @@ class Hosts:
     def list(self) -> list[Host]:
         """All hosts in the order of their names, numbers by value."""
         with self._database.read() as sql:
-            hosts = list(_hosts(sql, _select()))
+            hosts = list(_hosts(sql, select()))
         return sorted(hosts, key=lambda host: natural(host.name))
 
     def edit(self, host_name: str, /, base: Host | None = None, **changes: Any) -> Host:
@@ -163,7 +163,7 @@ class Hosts:
     def sightings(self) -> builtins.list[Sighting]:
         """The last boot of every MAC, newest first, with its host's name where it has one."""
         with self._database.read() as sql:
-            names = {host.id: host.name for host in _hosts(sql, _select())}
+            names = {host.id: host.name for host in _hosts(sql, select())}
             owners = {row["address"]: names[row["host_id"]] for row in dicts(MacRow.select(), sql)}
             query = SightingRow.select().order_by(SightingRow.at.desc())
             return [Sighting(**row, host_name=owners.get(row["mac"], "")) for row in dicts(query, sql)]
@@ -288,21 +288,21 @@ def insert(
 
 def by_name(sql: peewee.SqliteDatabase, name: str) -> Host:
     """See `Hosts.get`."""
-    for host in _hosts(sql, _select().where(HostRow.name == name)):
+    for host in _hosts(sql, select().where(HostRow.name == name)):
         return host
     raise NotFound(f"There is no host '{name}'.", hint="See: diecast host list")
 
 
 def by_id(sql: peewee.SqliteDatabase, host_id: int) -> Host:
     """See `Hosts.by_id`."""
-    for host in _hosts(sql, _select().where(HostRow.id == host_id)):
+    for host in _hosts(sql, select().where(HostRow.id == host_id)):
         return host
     raise NotFound(f"There is no host with number {host_id}.", hint="See: diecast host list")
 
 
 def in_room(sql: peewee.SqliteDatabase, room: int) -> list[Host]:
     """See `Rooms.hosts`."""
-    return sorted(_hosts(sql, _select().where(HostRow.room_id == room)), key=lambda host: natural(host.name))
+    return sorted(_hosts(sql, select().where(HostRow.room_id == room)), key=lambda host: natural(host.name))
 
 
 def room_id(sql: peewee.SqliteDatabase, name: str) -> int:
@@ -358,7 +358,8 @@ def _names(sql: peewee.SqliteDatabase) -> set[str]:
     return {row["name"].lower() for row in dicts(HostRow.select(HostRow.name), sql)}
 
 
-def _select() -> Any:
+def select() -> Any:
+    """Hosts without their MACs, with the name of their room."""
     room = peewee.fn.COALESCE(RoomRow.name, "").alias("room")
     return HostRow.select(*_COLUMNS, room).join(RoomRow, peewee.JOIN.LEFT_OUTER, on=(RoomRow.id == HostRow.room_id))
 
@@ -396,7 +397,7 @@ def _by_uuid(sql: peewee.SqliteDatabase, uuid: UUID | None) -> Host | None:
     if uuid is None:
         return None
     same = HostRow.uuid.in_([UUID(text) for text in identity.spellings(uuid)])
-    found = list(_hosts(sql, _select().where(same).limit(2)))
+    found = list(_hosts(sql, select().where(same).limit(2)))
     return found[0] if len(found) == 1 else None
 
 

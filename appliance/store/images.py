@@ -60,8 +60,7 @@ class Images:
             query = _versions()
             if name is not None:
                 query = query.where(VersionRow.image_id == _get(sql, name).id)
-            order = query.order_by(VersionRow.created.desc(), VersionRow.row.desc())
-            return [ImageVersion(**row) for row in dicts(order, sql)]
+            return [ImageVersion(**row) for row in dicts(_newest_first(query), sql)]
 
     def version(self, version_id: str) -> ImageVersion:
         """The version with that id. Raises `NotFound`."""
@@ -167,6 +166,20 @@ def canonical_name(sql: peewee.SqliteDatabase, name: str) -> str:
     """`name` as the image of that name spells it, or as given for a new image. Raises `UsageError`."""
     row = first(ImageRow.select().where(ImageRow.name == check_name(name, "an image")), sql)
     return name if row is None else str(row["name"])
+
+
+def select() -> Any:
+    """Images."""
+    return ImageRow.select(*_IMAGE)
+
+
+def newest_versions() -> Any:
+    """All versions, newest first."""
+    return _newest_first(_versions())
+
+
+def _newest_first(query: Any) -> Any:
+    return query.order_by(VersionRow.created.desc(), VersionRow.row.desc())
 
 
 def _versions() -> Any:

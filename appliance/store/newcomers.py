@@ -30,7 +30,7 @@ def create_order(sql: peewee.SqliteDatabase, now: datetime, *, room: str = "", *
 
 def get_order(sql: peewee.SqliteDatabase, order_id: int) -> NewPcOrder:
     """The order, open or closed. Raises `NotFound`."""
-    row = first(_orders().where(OrderRow.id == order_id), sql)
+    row = first(select().where(OrderRow.id == order_id), sql)
     if row is None:
         raise NotFound(f"There is no order {order_id}.", hint="See: diecast task orders")
     return NewPcOrder(**row)
@@ -38,13 +38,13 @@ def get_order(sql: peewee.SqliteDatabase, order_id: int) -> NewPcOrder:
 
 def open_orders(sql: peewee.SqliteDatabase, now: datetime) -> list[NewPcOrder]:
     """Orders that still wait for PCs, oldest first."""
-    query = _orders().where(OPEN_ORDER, _in_time(now)).order_by(OrderRow.id)
+    query = select().where(OPEN_ORDER, _in_time(now)).order_by(OrderRow.id)
     return [NewPcOrder(**row) for row in dicts(query, sql)]
 
 
 def all_orders(sql: peewee.SqliteDatabase, limit: int) -> list[NewPcOrder]:
     """Orders, open or closed, newest first."""
-    return [NewPcOrder(**row) for row in dicts(_orders().order_by(OrderRow.id.desc()).limit(limit), sql)]
+    return [NewPcOrder(**row) for row in dicts(select().order_by(OrderRow.id.desc()).limit(limit), sql)]
 
 
 def cancel_order(sql: peewee.SqliteDatabase, order_id: int, now: datetime) -> None:
@@ -56,7 +56,7 @@ def cancel_order(sql: peewee.SqliteDatabase, order_id: int, now: datetime) -> No
 
 def expired(sql: peewee.SqliteDatabase, now: datetime) -> list[NewPcOrder]:
     """Orders that nobody has closed although their time is over."""
-    return [NewPcOrder(**row) for row in dicts(_orders().where(OPEN_ORDER, OrderRow.until <= now), sql)]
+    return [NewPcOrder(**row) for row in dicts(select().where(OPEN_ORDER, OrderRow.until <= now), sql)]
 
 
 def expire(sql: peewee.SqliteDatabase, order: NewPcOrder, now: datetime) -> NewPcOrder:
@@ -126,7 +126,8 @@ def _mark(host: Host) -> str:
     return host.macs[0] if host.macs else str(host.uuid)
 
 
-def _orders() -> Any:
+def select() -> Any:
+    """Orders, each with the name of its room."""
     room = peewee.fn.COALESCE(RoomRow.name, "").alias("room")
     return OrderRow.select(*_ORDER, room).join(RoomRow, peewee.JOIN.LEFT_OUTER, on=(RoomRow.id == OrderRow.room_id))
 

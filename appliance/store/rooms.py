@@ -26,7 +26,7 @@ class Rooms:
     def list(self) -> builtins.list[Room]:
         """All rooms in the order of their names, numbers by value."""
         with self._database.read() as sql:
-            rooms = [Room(**row) for row in dicts(_rooms(), sql)]
+            rooms = [Room(**row) for row in dicts(select(), sql)]
         return sorted(rooms, key=lambda room: hosts.natural(room.name))
 
     def get(self, name: str) -> Room:
@@ -76,7 +76,8 @@ class Rooms:
             return moved
 
 
-def _rooms() -> Any:
+def select() -> Any:
+    """Rooms, each with the number of its hosts."""
     count = peewee.fn.COUNT(HostRow.id).alias("hosts")
     return (
         RoomRow.select(RoomRow.id, RoomRow.name, RoomRow.notes, count)
@@ -87,7 +88,7 @@ def _rooms() -> Any:
 
 def _get(sql: peewee.SqliteDatabase, name: str) -> Room:
     room_id = hosts.room_id(sql, name)
-    row = first(_rooms().where(RoomRow.id == room_id), sql)
+    row = first(select().where(RoomRow.id == room_id), sql)
     assert row is not None
     return Room(**row)
 

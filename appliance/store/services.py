@@ -54,10 +54,11 @@ class Services:
         query = ServiceRow.select(*columns(ServiceRow, ServiceState)).order_by(ServiceRow.name)
         with self._database.read() as sql:
             states = [ServiceState(**row) for row in dicts(query, sql)]
-        return [_heard(state, moment) for state in states]
+        return [heard(state, moment) for state in states]
 
 
-def _heard(state: ServiceState, now: datetime) -> ServiceState:
+def heard(state: ServiceState, now: datetime) -> ServiceState:
+    """`state` as it is `now`: silent when it should be running and has not beaten lately."""
     if state.state in _SAYS_NO_MORE or now - state.beat <= SILENT_AFTER:
         return state
     return dataclasses.replace(state, state=ServiceHealth.SILENT, since=state.beat)
