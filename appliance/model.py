@@ -167,6 +167,11 @@ class Task:
     held: bool = False  # SCHEDULED until the operator confirms its order's newcomers
     order_id: int | None = None  # the order for new PCs that made it
 
+    @property
+    def is_held(self) -> bool:
+        """Whether its PC waits for the operator's confirmation now."""
+        return self.held and self.state is TaskState.SCHEDULED
+
 
 @dataclass(frozen=True, slots=True)
 class Cast:

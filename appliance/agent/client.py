@@ -90,6 +90,10 @@ class Box:
         """Become a host of that name, or of one from the pattern; return the name given."""
         return api.Registered.from_json(self._call("POST", "/register", api.Register(name).to_json())).host_name
 
+    def held(self) -> bool:
+        """Whether the operator has yet to confirm this PC."""
+        return api.Held.from_json(self._call("GET", "/held")).held
+
     def task(self) -> api.TaskOrder | None:
         """The task of this PC, if any. The box answers 503 until the exports for it are there."""
         body = self._call("GET", "/task")

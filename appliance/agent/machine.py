@@ -80,6 +80,7 @@ class Limits:
     stall_s: float = 900  # without any progress of the engine
     grace_s: float = 5  # for the engine to stop after a cancel
     verdict_s: float = 7200  # for the box to verify and commit, as long as it answers
+    held_poll_s: float = 2  # between two questions whether the operator has confirmed this PC
     question_s: float = 600  # for somebody at the keyboard
     failed_s: float = 600  # that a failure stays on the screen, unless somebody presses Enter
     notice_s: float = 10  # that a last message can be read before the PC goes down

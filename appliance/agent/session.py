@@ -150,6 +150,7 @@ def _task(start: _Start) -> Exit:
     found = hardware.inventory(start.machine)
     start.display.show(model=f"{found.vendor} {found.model}".strip())
     _send_inventory(start, found)
+    _until_confirmed(start)
     start.display.doing("asking for the task")
     try:
         order = start.box.task()
@@ -168,6 +169,22 @@ def _task(start: _Start) -> Exit:
     start.display.done(words, f"{order.kind.capitalize()} of {order.image_name}: {words}.")
     time.sleep(min(2.0, start.limits.notice_s))
     return status
+
+
+def _until_confirmed(start: _Start) -> None:
+    """A new PC may have to wait for the operator, for as long as that takes: nothing is written before."""
+    answer = start.answer
+    while answer.held:
+        name = answer.host_name
+        start.display.doing(f"{name} waits until the operator confirms it")
+        start.display.show(
+            host=name, footer=f"New here: {name}. Nothing is written to its disk before it is confirmed."
+        )
+        while start.box.held():
+            start.stop.wait(start.limits.held_poll_s)
+        start.display.show(footer="")
+        answer = start.box.check_in()
+        start.display.say("confirmed, going on" if answer.has_task else answer.message, host=answer.host_name)
 
 
 def _failed(start: _Start, order: TaskOrder, error: ApplianceError) -> Exit:

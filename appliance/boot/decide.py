@@ -4,7 +4,9 @@ The rules, first that fits (docs/how-booting-works.md has the reasons):
 
 | host    | task       | otherwise                                | answer                                             |
 |---------|------------|------------------------------------------|----------------------------------------------------|
-| known   | unfinished |                                          | RUN_AGENT                                          |
+| known   | unfinished | and due                                  | RUN_AGENT                                          |
+| known   | scheduled  | held until the operator confirms it      | RUN_AGENT, which waits and says so                 |
+| known   | scheduled  | for later                                | as without a task                                  |
 | known   | none       | sealed                                   | REFUSE_SEALED, even when `local_boot` is no-answer |
 | known   | none       | `local_boot` is no-answer                | NO_ANSWER                                          |
 | known   | none       |                                          | LOCAL_DISK                                         |
@@ -14,7 +16,8 @@ The rules, first that fits (docs/how-booting-works.md has the reasons):
 
 A sealed host is refused before `no-answer` is looked at: without an answer its firmware would start the very disk that
 must not start. While a capture waits, open orders wait too: this unknown PC may be the master, so nothing that would
-erase it, and nothing that would start its disk, is offered; a person chooses which PC is captured.
+erase it, and nothing that would start its disk, is offered; a person chooses which PC is captured. A held task's PC is
+kept in the agent: it is seen to be there, and begins as soon as it is confirmed.
 """
 
 from __future__ import annotations
@@ -98,6 +101,8 @@ def decide(
     method = LocalMethod.SANBOOT if firmware == "bios" else LocalMethod.CHAINLOAD
     if host is None:
         return _unknown(method, capture_next_waiting, order_open)
+    if task is not None and task.is_held:
+        return BootAnswer(BootKind.RUN_AGENT, f"task {task.id} waits for the operator's confirmation")
     if task is not None and _starts_the_agent(task.state):
         return BootAnswer(BootKind.RUN_AGENT, f"task {task.id}: {task.kind} {task.image_name}")
     if host.sealed:

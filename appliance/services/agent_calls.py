@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from aiohttp import web
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _STARTABLE = frozenset({TaskState.WAITING, TaskState.BOOTING, TaskState.RUNNING})
 _EXPORT_RETRY_S = 1
 _VERIFY_RETRY_S = 2
+_HEARD_EVERY = timedelta(seconds=5)  # a held PC asks every other second; the store need not be told each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,11 @@ def _known(box: Box, who: api.CheckIn, host: Host, task: Task | None, mac: str, 
         log.info("%s (%s) checked in for task %s, time %s", host.name, ip, task.id, task.attempts)
         message = f"{task.kind} {task.image_name}"
         return api.CheckInAnswer(token, host.name, has_task=True, sealed=host.sealed, message=message)
-    verifying = task is not None and task.state is TaskState.VERIFYING
     token = box.store.tasks.session_token(mac, ip)
+    if wants_task and task is not None and task.is_held:
+        message = f"This PC is {host.name} now. It waits until the operator confirms it."
+        return api.CheckInAnswer(token, host.name, sealed=host.sealed, message=message, held=True)
+    verifying = task is not None and task.state is TaskState.VERIFYING
     message = _without_task(host, verifying=verifying)
     return api.CheckInAnswer(token, host.name, has_task=wants_task and verifying, sealed=host.sealed, message=message)
 
@@ -260,6 +265,17 @@ def _host_of(box: Box, caller: Caller) -> Host | None:
 # -- a task ----------------------------------------------------------------------------------------------------------
 
 
+def held(box: Box, caller: Caller, body: bytes) -> Reply:
+    """Whether the caller still has to wait for the operator's confirmation; the operator sees that it is there."""
+    host = _host_of(box, caller)
+    task = box.store.tasks.for_host(host.id) if host else None
+    if task is None or not task.is_held:
+        return Reply(api.Held(False).to_json())
+    if task.last_heard is None or datetime.now(UTC) - task.last_heard > _HEARD_EVERY:
+        box.store.tasks.heard(task.id)
+    return Reply(api.Held(True).to_json())
+
+
 def order(box: Box, caller: Caller, body: bytes) -> Reply:
     """What the caller shall do; 503 until its exports are really there, 204 when there is nothing."""
     if caller.task_id is None:
@@ -267,6 +283,8 @@ def order(box: Box, caller: Caller, body: bytes) -> Reply:
         task = box.store.tasks.for_host(host.id) if host else None
         if task is not None and task.state is TaskState.VERIFYING:
             raise Refusal(503, "The box is still checking this PC's last task.", retry_after_s=_VERIFY_RETRY_S)
+        if task is not None and task.is_held:  # an agent of an older box does not know `held`
+            raise Refusal(503, "The operator has yet to confirm this PC.", retry_after_s=_VERIFY_RETRY_S)
         return Reply(status=204)
     task = box.store.tasks.get(caller.task_id)
     if task.state is TaskState.VERIFYING or task.state.is_final:
@@ -361,6 +379,7 @@ def status(box: Box, caller: Caller, body: bytes) -> Reply:
 _CALLS: tuple[tuple[str, str, Call], ...] = (
     ("POST", "/inventory", inventory),
     ("POST", "/register", register),
+    ("GET", "/held", held),
     ("GET", "/task", order),
     ("POST", "/progress", progress),
     ("POST", "/log", add_log),

@@ -1,6 +1,7 @@
 """What every service needs from the system: readiness, watchdog, signals, logs, and one loop to run in.
 
-Rules: services run in one event loop; the first that fails ends all; every way out goes through `stop`.
+Rules: services run in one event loop; the first that fails ends all; every way out goes through `stop`. How each
+service is stands in the store: told at every change, and every `BEAT_S` for as long as the loop turns.
 References: sd_notify(3), sd_watchdog_enabled(3), sd-daemon(3) (the `<N>` prefix of a log line), systemd.exec(5)
 ($JOURNAL_STREAM).
 """
@@ -17,17 +18,20 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from appliance.config import Settings
 from appliance.errors import ApplianceError, Unavailable, UsageError
+from appliance.events import ServiceHealth
 
 if TYPE_CHECKING:
     from appliance.store import Store
 
 log = logging.getLogger(__name__)
 
+BEAT_S = 5.0  # `store.services` calls a service silent that missed three
 STOP_GRACE_S = 10.0  # a service that has not returned so long after `stop` is cancelled; systemd kills at 20
 
 # What the operator calls a service -> the module that holds its `serve`. Order is the order of starting.
@@ -180,14 +184,82 @@ async def _feed_watchdog(notifier: Notifier) -> None:
         await asyncio.sleep(notifier.watchdog_s / 3)
 
 
+class Pulse:
+    """Tells the store how the services of this process are. Never raises: a store that is away must not stop them."""
+
+    def __init__(self, store: Store, names: Iterable[str]) -> None:
+        self._store = store
+        self._states = dict.fromkeys(names, (ServiceHealth.STARTING, ""))
+        self._told: dict[str, tuple[ServiceHealth, str]] = {}
+        self._started = datetime.now(UTC)
+        self._news = asyncio.Event()
+        self._over = False
+        self._complaint = ""
+
+    def set(self, name: str, health: ServiceHealth, words: str = "") -> None:
+        """Service `name` is so from now on; a failure stays."""
+        if self._states[name][0] is not ServiceHealth.FAILED:
+            self._states[name] = (health, words)
+            self._news.set()
+
+    def set_all(self, health: ServiceHealth) -> None:
+        """As `set`, for every service."""
+        for name in self._states:
+            self.set(name, health)
+
+    def end(self) -> None:
+        """Let `run` tell the last state and return."""
+        self._over = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """The only writer, so that nothing old is told after something new."""
+        while not self._over:
+            self._news.clear()
+            await asyncio.to_thread(self._tell, dict(self._states))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), BEAT_S)
+        await asyncio.to_thread(self._tell, dict(self._states))
+
+    def _tell(self, states: Mapping[str, tuple[ServiceHealth, str]]) -> None:
+        try:
+            for name, (health, words) in states.items():
+                news = self._told.get(name) != (health, words)
+                self._store.services.beat(name, health, words, pid=os.getpid(), started=self._started, durable=news)
+                self._told[name] = (health, words)
+            self._complaint = ""
+        except ApplianceError as error:
+            if str(error) != self._complaint:
+                log.error("nobody can be told how the services are: %s", error)
+            self._complaint = str(error)
+
+
 async def supervise(
     services: Mapping[str, Serve], settings: Settings, store: Store, stop: asyncio.Event, notifier: Notifier
 ) -> None:
     """Run `services` until `stop` is set or one ends; then stop all. Raises what the first one raised."""
+    pulse = Pulse(store, services)
+    telling = asyncio.create_task(pulse.run())
+    try:
+        await _run_all(services, settings, store, stop, notifier, pulse)
+    finally:
+        pulse.end()
+        await telling
+
+
+async def _run_all(
+    services: Mapping[str, Serve],
+    settings: Settings,
+    store: Store,
+    stop: asyncio.Event,
+    notifier: Notifier,
+    pulse: Pulse,
+) -> None:
     waiting = set(services)
 
     def ready(name: str) -> None:
         log.info("%s is ready", name)
+        pulse.set(name, ServiceHealth.OK)
         waiting.discard(name)
         if not waiting:
             notifier.ready(f"Serving {', '.join(services)}.")
@@ -202,12 +274,27 @@ async def supervise(
     failed = next((task for task in tasks.values() if task.done()), None)
     stop.set()
     notifier.stopping()
+    _note_failures(tasks.values(), pulse)
+    pulse.set_all(ServiceHealth.STOPPING)
     await _finish(tasks.values())
     await stopped
     problems = {task.get_name(): error for task in tasks.values() if (error := _error_of(task))}
     if failed is not None and not problems and not asked_to_stop:
-        raise Unavailable(f"The service '{failed.get_name()}' ended by itself.", hint="This is a defect; see the log.")
+        ended = Unavailable(
+            f"The service '{failed.get_name()}' ended by itself.", hint="This is a defect; see the log."
+        )
+        pulse.set(failed.get_name(), ServiceHealth.FAILED, str(ended))
+        pulse.set_all(ServiceHealth.STOPPED)
+        raise ended
+    _note_failures(tasks.values(), pulse)
+    pulse.set_all(ServiceHealth.STOPPED)
     _report(problems, failed)
+
+
+def _note_failures(tasks: Iterable[asyncio.Task[None]], pulse: Pulse) -> None:
+    for task in tasks:
+        if error := _error_of(task):
+            pulse.set(task.get_name(), ServiceHealth.FAILED, str(error) or type(error).__name__)
 
 
 async def _finish(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -1,4 +1,5 @@
-"""What happens by itself: chunks are taken over, captures committed, silent PCs given up, rubbish removed.
+"""What happens by itself: tasks start at their time, PCs are woken, orders end at theirs, chunks are taken over,
+captures committed, silent PCs given up, rubbish removed.
 
 A tick every half second looks at the store and does what is due; it remembers nothing that matters, so it may be killed
 and started again at any moment, also beside a predecessor that still runs. An error in one task ends that task in words
@@ -19,6 +20,7 @@ from appliance.engine.chunkstore import ChunkStore
 from appliance.errors import ApplianceError, Conflict, NotFound, Unavailable
 from appliance.events import TaskKind, TaskState
 from appliance.model import Task
+from appliance.services import wake
 from appliance.services.ingest import Ingest
 from appliance.services.uploads import Uploads
 from appliance.store import Store
@@ -29,6 +31,7 @@ TICK_S = 0.5
 COLLECT_EVERY_S = 3600.0
 # A PC whose capture was ended is told with its next report, a second later; until then its folder stays.
 LINGER = timedelta(seconds=10)
+_LATE = timedelta(minutes=1)  # a task that starts later than this after its time says so
 _MANY = 10_000  # tasks that can be open at once
 
 
@@ -51,6 +54,9 @@ class Scheduler:
         """Do everything that is due. Never raises but for defects."""
         moment = now or datetime.now(UTC)
         try:
+            self._start_due(moment)
+            self._wake(moment)
+            self._close_orders(moment)
             for task in self.store.tasks.exports_needed():
                 self._serve(task)
             self._give_up_silent(moment)
@@ -60,6 +66,33 @@ class Scheduler:
             if str(error) != self._complaint:
                 log.error("%s", error)
             self._complaint = str(error)
+
+    # -- what begins and ends at its time
+
+    def _start_due(self, now: datetime) -> None:
+        for task in self.store.tasks.due(now):
+            late = task.start_at is not None and now - task.start_at > _LATE
+            text = (
+                f"its time came at {task.start_at:%Y-%m-%d %H:%M} UTC; the box was off" if late else "its time has come"
+            )
+            with suppress(Conflict):  # cancelled or started by hand meanwhile
+                self.store.tasks.start_now(task.id, text=text, now=now)
+                log.info("task %d (%s) waits for its PC: %s", task.id, task.host_name, text)
+
+    def _wake(self, now: datetime) -> None:
+        """Killed between packet and note, the packet is sent once more; that does no harm."""
+        calls = self.store.hosts.to_wake(now=now)
+        if not calls:
+            return
+        problems = wake.send(self.settings.network.interfaces, [mac for call in calls for mac in call.macs])
+        self.store.hosts.woken([call.id for call in calls], now=now)
+        log.info("magic packets sent to %s", ", ".join(call.host_name for call in calls))
+        for problem in problems:
+            log.warning("%s", problem)
+
+    def _close_orders(self, now: datetime) -> None:
+        for order in self.store.tasks.close_expired(now=now):
+            log.info("order %d for new PCs (%s) is closed: %s", order.id, order.pattern, order.why)
 
     # -- running and verifying tasks
 

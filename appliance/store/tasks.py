@@ -87,7 +87,7 @@ class Tasks:
         """Let a scheduled task wait for its PC from now on. Raises `IllegalMove`, and `Conflict` for a held one."""
         with self._database.write() as sql:
             task = lifecycle.get(sql, task_id)
-            if task.held and task.state is TaskState.SCHEDULED:
+            if task.is_held:
                 raise Conflict(
                     f"Task {task_id} waits until the new PCs of order {task.order_id} are confirmed.",
                     hint=f"Confirm them: diecast task release {task.order_id}",

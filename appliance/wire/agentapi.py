@@ -8,6 +8,7 @@ which refuses wrong types and over-long text with `BadMessage`, so that no other
 | POST /agent/v1/checkin                 | CheckIn -> CheckInAnswer; no token                          |
 | POST /agent/v1/inventory               | Inventory -> {}                                             |
 | POST /agent/v1/register                | Register -> Registered; only for a PC without a host        |
+| GET  /agent/v1/held                    | -> Held: whether the operator has yet to confirm this PC    |
 | GET  /agent/v1/task                    | -> TaskOrder, or 204 when there is none                     |
 | POST /agent/v1/chunks/missing          | n * 32 bytes of ids -> m * 32 bytes: those to be staged     |
 | PUT  /agent/v1/capture/index/NAME      | bytes -> {}; NAME is an index name of the manifest          |
@@ -97,6 +98,14 @@ class CheckInAnswer(_Message):
     sealed: bool = False
     suggested_name: str = ""  # for registration, from the pattern
     message: str = ""  # for the PC's screen
+    held: bool = False  # it has a task, which the operator has yet to confirm: ask `held` until then
+
+
+@dataclass(frozen=True, slots=True)
+class Held(_Message):
+    """Whether a PC that was told to wait still has to. When it has not: check in again."""
+
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,19 @@ def test_a_host_without_a_task_starts_its_disk_unless_sealed(
     assert decide(host(sealed=sealed, local_boot=local_boot), task(state), firmware="uefi").kind is kind
 
 
+@pytest.mark.parametrize("local_boot", list(LocalBoot))
+def test_a_held_hosts_agent_is_started_to_wait(local_boot: LocalBoot) -> None:
+    held = Task(7, TaskKind.DEPLOY, TaskState.SCHEDULED, "win11", host_id=1, held=True)
+    answer = decide(host(local_boot=local_boot), held, firmware="uefi")
+    assert (answer.kind, answer.purpose) == (BootKind.RUN_AGENT, Purpose.TASK)
+    assert "confirmation" in answer.reason
+
+
+def test_a_held_task_that_was_cancelled_holds_nobody() -> None:
+    held = Task(7, TaskKind.DEPLOY, TaskState.CANCELLED, "win11", host_id=1, held=True)
+    assert decide(host(), held, firmware="uefi").kind is BootKind.LOCAL_DISK
+
+
 def test_no_combination_starts_the_disk_of_a_sealed_host() -> None:
     states = [*UNFINISHED, *NOTHING_TO_DO]
     for state, local_boot, firmware in itertools.product(states, LocalBoot, ("bios", "uefi", "")):

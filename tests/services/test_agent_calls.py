@@ -32,6 +32,7 @@ IMAGE = TinyImage.of("a")
 CALLS: list[tuple[str, str, bytes]] = [
     ("POST", "/inventory", b"{}"),
     ("POST", "/register", b"{}"),
+    ("GET", "/held", b""),
     ("GET", "/task", b""),
     ("POST", "/progress", b'{"phase": "x"}'),
     ("POST", "/log", b'{"lines": []}'),

@@ -17,14 +17,40 @@ import pytest
 
 from appliance.config import Settings
 from appliance.errors import Unavailable, UsageError
+from appliance.events import ServiceHealth
 from appliance.services import runtime
 from appliance.services.runtime import LineFormatter, Notifier, Serve, run_services, supervise
 
 if TYPE_CHECKING:
     from appliance.store import Store
 
-NO_STORE = cast("Store", None)
 SILENT = Notifier()
+
+
+class HealthBook:
+    """A store that remembers what services said of themselves, and nothing else."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.services = self
+        self.away = away
+        self.said: list[tuple[str, ServiceHealth, str, bool]] = []
+
+    def beat(self, name: str, health: ServiceHealth, words: str = "", *, durable: bool = False, **_: object) -> None:
+        if self.away:
+            raise Unavailable("The store is away.")
+        self.said.append((name, health, words, durable))
+
+    def course_of(self, name: str) -> list[ServiceHealth]:
+        """The changes of one service's health, in order."""
+        return [health for who, health, _, durable in self.said if who == name and durable]
+
+    def words_of(self, name: str) -> str:
+        """What was said of it last."""
+        return [words for who, _, words, _ in self.said if who == name][-1]
+
+
+def book() -> Store:
+    return cast("Store", HealthBook())
 
 
 @pytest.fixture
@@ -53,8 +79,14 @@ def service(
     return serve
 
 
-async def run(services: dict[str, Serve], stop: asyncio.Event | None = None, notifier: Notifier = SILENT) -> None:
-    await supervise(services, Settings(), NO_STORE, stop or asyncio.Event(), notifier)
+async def run(
+    services: dict[str, Serve],
+    stop: asyncio.Event | None = None,
+    notifier: Notifier = SILENT,
+    store: HealthBook | None = None,
+) -> None:
+    used = cast("Store", store or HealthBook())
+    await supervise(services, Settings(), used, stop or asyncio.Event(), notifier)
 
 
 def test_manager_is_told_when_the_service_is_ready(manager: socket.socket) -> None:
@@ -131,7 +163,7 @@ async def test_a_service_that_will_not_stop_is_cancelled(monkeypatch: pytest.Mon
 
 def test_unknown_service_is_named_with_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"no service 'ftp'.*dhcp, tftp, http, nfs, scheduler"):
-        run_services(["ftp"], Settings(), NO_STORE)
+        run_services(["ftp"], Settings(), book())
 
 
 def test_sigterm_ends_the_services_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +171,7 @@ def test_sigterm_ends_the_services_in_order(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(runtime, "_load", lambda name: service(seen=seen))
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
-    run_services(["tftp", "http", "tftp"], Settings(), NO_STORE, notifier=SILENT)
+    run_services(["tftp", "http", "tftp"], Settings(), book(), notifier=SILENT)
     timer.join()
     assert seen == ["stopped", "stopped"]
 
@@ -148,7 +180,7 @@ def test_watchdog_is_fed_while_services_run(manager: socket.socket, monkeypatch:
     monkeypatch.setattr(runtime, "_load", lambda name: service())
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
-    run_services(["tftp"], Settings(), NO_STORE, notifier=Notifier(manager.getsockname(), watchdog_s=0.15))
+    run_services(["tftp"], Settings(), book(), notifier=Notifier(manager.getsockname(), watchdog_s=0.15))
     timer.join()
     manager.setblocking(False)
     messages: list[bytes] = []
@@ -156,6 +188,77 @@ def test_watchdog_is_fed_while_services_run(manager: socket.socket, monkeypatch:
         while True:
             messages.append(manager.recv(200))
     assert messages.count(b"WATCHDOG=1") >= 4
+
+
+STARTING, OK, STOPPING, STOPPED, FAILED = (
+    ServiceHealth.STARTING, ServiceHealth.OK, ServiceHealth.STOPPING, ServiceHealth.STOPPED, ServiceHealth.FAILED,
+)  # fmt: skip
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task is about to do; the test's own time limit ends it."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def test_the_store_is_told_how_a_service_is_from_its_start_to_its_end() -> None:
+    told, stop, release = HealthBook(), asyncio.Event(), asyncio.Event()
+
+    async def slow(settings: Settings, store: Store, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
+        await release.wait()
+        ready()
+        await stop.wait()
+        await until(lambda: told.course_of("nfs")[-1] is STOPPING)
+
+    running = asyncio.create_task(run({"nfs": slow}, stop, store=told))
+    await until(lambda: told.course_of("nfs") == [STARTING])
+    release.set()
+    await until(lambda: told.course_of("nfs") == [STARTING, OK])
+    stop.set()
+    await running
+    assert told.course_of("nfs") == [STARTING, OK, STOPPING, STOPPED]
+
+
+async def test_a_service_beats_for_as_long_as_its_loop_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "BEAT_S", 0.01)
+    told, stop = HealthBook(), asyncio.Event()
+    running = asyncio.create_task(run({"http": service()}, stop, store=told))
+    await until(lambda: told.said.count(("http", OK, "", False)) >= 3)
+    stop.set()
+    await running
+    assert told.course_of("http")[-1] is STOPPED
+
+
+async def test_a_failed_service_leaves_its_sentence_and_the_others_are_stopped() -> None:
+    told = HealthBook()
+    with pytest.raises(Unavailable):
+        await run({"http": service(), "tftp": service(fails=Unavailable("Port 69 is taken."))}, store=told)
+    assert told.course_of("tftp")[-1] is FAILED
+    assert told.words_of("tftp") == "Port 69 is taken."
+    assert told.course_of("http")[-1] is STOPPED
+
+
+async def test_a_service_that_just_returns_has_failed() -> None:
+    told = HealthBook()
+    with pytest.raises(Unavailable):
+        await run({"http": service(), "tftp": service(ends=True)}, store=told)
+    assert told.course_of("tftp")[-1] is FAILED
+    assert "ended by itself" in told.words_of("tftp")
+
+
+async def test_a_store_that_is_away_stops_no_service_and_is_complained_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "BEAT_S", 0.01)
+    told, stop = HealthBook(away=True), asyncio.Event()
+    running = asyncio.create_task(run({"http": service()}, stop, store=told))
+    await until(lambda: "nobody can be told" in caplog.text)
+    await asyncio.sleep(0.05)
+    told.away = False
+    await until(lambda: told.course_of("http") == [OK])
+    stop.set()
+    await running
+    assert caplog.text.count("nobody can be told") == 1
 
 
 def record(message: str, *args: Any, level: int = logging.INFO) -> logging.LogRecord:
