@@ -36,6 +36,7 @@ QUICK = Limits(
     grace_s=1,
     verdict_s=60,
     question_s=3,
+    held_poll_s=0.05,
     notice_s=0,
     failed_s=0,
 )

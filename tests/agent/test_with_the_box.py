@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -106,8 +106,9 @@ def room(
     store = Store.open(paths.database)
     services = Services(settings, store)
     services.start()
-    yield Room(settings, store, services, machine, tools, heard)
-    services.stop()
+    made = Room(settings, store, services, machine, tools, heard)
+    yield made
+    made.services.stop()
     store.close()
 
 
@@ -196,6 +197,73 @@ def test_a_second_start_of_the_same_pc_ends_the_first_ones_token(room: Room) -> 
     assert second.status().state == "running"
     first.close()
     second.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do; the test's own time limit ends it."""
+    while not condition():
+        threading.Event().wait(0.01)
+
+
+@dataclass
+class HeldPc:
+    """A new PC in a thread of its own, which waits for the operator."""
+
+    room: Room
+    order_id: int
+    ends: list[Exit] = field(default_factory=list)
+
+    def power_on(self, purpose: str) -> threading.Thread:
+        """Boot it, and wait until it says that it waits."""
+        thread = threading.Thread(target=lambda: self.ends.append(self.room.boot(None, purpose)))
+        thread.start()
+        until(lambda: "Nothing is written to its disk before it is confirmed" in self.room.heard.page)
+        return thread
+
+    def grant_exports(self) -> None:
+        """What the NFS service will have done for its task."""
+        (task,) = self.room.store.tasks.held(self.order_id)
+        images = self.room.settings.paths.images
+        self.room.tools.exports = {"/chunks": images / "chunks"}
+        self.room.store.settings.set(f"nfs.ready.{task.id}", "127.0.0.1")
+
+
+@pytest.fixture
+def held_pc(room: Room) -> HeldPc:
+    """A captured image, and an order that holds its PCs."""
+    data = content(4)
+    room.disk("sda", data, len(data))
+    master = room.store.hosts.add("master", [MAC])
+    assert room.boot(room.store.tasks.capture(master, "win11-lab")) is Exit.POWER_OFF
+    room.store.hosts.edit("master", macs=["52:54:00:00:00:99"])
+    order = room.store.tasks.order_new_pcs(room.store.images.resolve("win11-lab"), 1, "LAB1-{nn}", hold=True)
+    return HeldPc(room, order.id)
+
+
+def test_a_held_pc_says_who_it_is_writes_nothing_and_begins_when_it_is_confirmed(held_pc: HeldPc) -> None:
+    room = held_pc.room
+    target = room.disk("sdb", b"", 8 * MIB)
+    waiting = held_pc.power_on("deploy-new")
+    assert "LAB1-01 waits until the operator confirms it" in room.heard.page
+    assert target.read_bytes() == bytes(8 * MIB)
+    room.services.stop()
+    room.services = Services(room.settings, room.store)
+    room.services.start()
+    held_pc.grant_exports()
+    room.store.tasks.release(held_pc.order_id)
+    waiting.join()
+    assert held_pc.ends == [Exit.REBOOT], room.heard.lines
+    assert target.read_bytes()[: 4 * MIB] == content(4)
+
+
+def test_a_held_pc_that_is_not_confirmed_powers_off_with_its_disk_untouched(held_pc: HeldPc) -> None:
+    target = held_pc.room.disk("sdb", b"", 8 * MIB)
+    waiting = held_pc.power_on("deploy-new")
+    held_pc.room.store.tasks.dismiss(held_pc.order_id)
+    waiting.join()
+    assert held_pc.ends == [Exit.POWER_OFF]
+    assert "no task" in held_pc.room.heard.lines[-1]
+    assert target.read_bytes() == bytes(8 * MIB)
 
 
 def test_an_unknown_pc_without_a_task_is_told_so(room: Room) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,54 @@ async def test_new_pcs_are_named_registered_and_deployed_until_enough(site: Site
     assert (await pc.check_in(purpose="deploy-new")).host_name == "LAB1-01"
     async with pc_at(site, "127.0.0.3", OTHER_MAC) as late:
         assert not (await late.check_in(purpose="deploy-new")).has_task
+
+
+async def is_held(pc: CallingPc) -> bool:
+    return api.Held.from_json((await pc.agent("GET", "/held")).body).held
+
+
+async def test_a_held_new_pc_waits_until_it_is_confirmed_and_then_has_its_task(site: Site, pc: CallingPc) -> None:
+    site.captured(IMAGE)
+    order = site.store.tasks.order_new_pcs(site.store.images.resolve("win11"), 2, "LAB1-{nn}", hold=True)
+    answer = await pc.check_in(purpose="deploy-new")
+    assert (answer.host_name, answer.has_task, answer.held) == ("LAB1-01", False, True)
+    assert "until the operator confirms it" in answer.message
+    assert await is_held(pc)
+    (task,) = site.store.tasks.held(order.id)
+    assert task.last_heard is not None, "the operator sees that it is there"
+    unaware = await pc.agent("GET", "/task")
+    assert (unaware.status, "confirm" in unaware.text) == (503, True), "an older agent waits as well"
+    site.store.tasks.release(order.id)
+    assert not await is_held(pc)
+    answer = await pc.check_in(purpose="deploy-new")
+    assert (answer.has_task, answer.held) == (True, False)
+    assert site.store.tasks.get(task.id).state is TaskState.RUNNING
+
+
+async def test_a_held_pc_that_is_started_again_waits_again(site: Site, pc: CallingPc) -> None:
+    site.captured(IMAGE)
+    order = site.store.tasks.order_new_pcs(site.store.images.resolve("win11"), 2, "LAB1-{nn}", hold=True)
+    for purpose in ("deploy-new", "task", "task"):
+        assert (await pc.check_in(purpose=purpose)).held
+    assert [task.host_name for task in site.store.tasks.held(order.id)] == ["LAB1-01"]
+
+
+async def test_a_held_pc_that_is_not_confirmed_is_told_that_it_has_no_task(site: Site, pc: CallingPc) -> None:
+    site.captured(IMAGE)
+    order = site.store.tasks.order_new_pcs(site.store.images.resolve("win11"), 2, "LAB1-{nn}", hold=True)
+    await pc.check_in(purpose="deploy-new")
+    site.store.tasks.dismiss(order.id)
+    assert not await is_held(pc)
+    answer = await pc.check_in(purpose="deploy-new")
+    assert (answer.has_task, answer.held) == (False, False)
+    assert (await pc.agent("GET", "/task")).status == 204
+
+
+async def test_a_pc_whose_task_is_for_later_has_none_now(site: Site, pc: CallingPc) -> None:
+    task = site.store.tasks.capture(site.host(), "win11", start_at=datetime.now(UTC) + timedelta(hours=1))
+    answer = await pc.check_in()
+    assert (answer.has_task, answer.held) == (False, False)
+    assert site.store.tasks.get(task.id).state is TaskState.SCHEDULED
 
 
 async def test_many_pcs_at_once_do_not_take_one_place_twice(site: Site) -> None:

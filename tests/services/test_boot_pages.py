@@ -100,6 +100,22 @@ async def test_an_unknown_pc_joins_an_open_order(site: Site, pc: CallingPc) -> N
     assert "diecast.purpose=deploy-new" in (await pc.call("GET", PATHS["grub"])).text
 
 
+async def test_a_held_pc_is_sent_to_the_agent_again_and_its_task_stays_held(site: Site, pc: CallingPc) -> None:
+    site.captured(TinyImage.of("a"))
+    order = site.store.tasks.order_new_pcs(site.store.images.resolve("win11"), 2, "LAB1-{nn}", hold=True)
+    site.store.tasks.adopt([MAC])
+    assert "diecast.purpose=task" in (await pc.call("GET", PATHS["grub"])).text
+    assert [task.state for task in site.store.tasks.held(order.id)] == [TaskState.SCHEDULED]
+
+
+async def test_an_order_whose_time_is_over_takes_no_pc_even_before_it_is_closed(site: Site, pc: CallingPc) -> None:
+    site.captured(TinyImage.of("a"))
+    ended = datetime.now(UTC) - timedelta(minutes=1)
+    version = site.store.images.resolve("win11")
+    site.store.tasks.order_new_pcs(version, 2, "LAB1-{nn}", until=ended, now=ended - timedelta(minutes=9))
+    assert "diecast.purpose=deploy-new" not in (await pc.call("GET", PATHS["grub"])).text
+
+
 async def test_a_pc_behind_a_shared_dock_is_known_by_the_uuid_that_dhcp_saw(site: Site, pc: CallingPc) -> None:
     uuid = UUID("4c4c4544-0035-3510-8052-b4c04f4a4d31")
     site.store.hosts.add("LAPTOP", ["52:54:00:00:00:07"], uuid=uuid)
