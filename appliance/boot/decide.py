@@ -102,7 +102,7 @@ def decide(
     if host is None:
         return _unknown(method, capture_next_waiting, order_open)
     if task is not None and task.is_held:
-        return BootAnswer(BootKind.RUN_AGENT, f"task {task.id} waits for the operator's confirmation")
+        return BootAnswer(BootKind.RUN_AGENT, f"task {task.id} waits until the operator confirms it")
     if task is not None and _starts_the_agent(task.state):
         return BootAnswer(BootKind.RUN_AGENT, f"task {task.id}: {task.kind} {task.image_name}")
     if host.sealed:

@@ -52,7 +52,7 @@ def test_a_held_hosts_agent_is_started_to_wait(local_boot: LocalBoot) -> None:
     held = Task(7, TaskKind.DEPLOY, TaskState.SCHEDULED, "win11", host_id=1, held=True)
     answer = decide(host(local_boot=local_boot), held, firmware="uefi")
     assert (answer.kind, answer.purpose) == (BootKind.RUN_AGENT, Purpose.TASK)
-    assert "confirmation" in answer.reason
+    assert "confirms" in answer.reason
 
 
 def test_a_held_task_that_was_cancelled_holds_nobody() -> None:
