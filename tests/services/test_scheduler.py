@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from appliance.config import Nfs, Settings, Tasks
+from appliance.config import Network, Nfs, Settings, Tasks
 from appliance.engine.chunkstore import ChunkStore
 from appliance.errors import Unavailable
-from appliance.events import TaskState
+from appliance.events import BootStage, TaskState
 from appliance.model import Task
 from appliance.services import scheduler as scheduling
 from appliance.services.http_box import Box
 from appliance.services.httpd import make_box
 from appliance.services.scheduler import LINGER, Scheduler
 from appliance.store import Store
+from appliance.store.hosts import Hosts
 from tests.services.http_support import MAC, OTHER_MAC, TinyImage, settings_in, stage, upload, verifying
 
 IMAGE = TinyImage.of("a")
@@ -261,6 +262,105 @@ def test_the_same_content_captured_again_makes_no_second_version(world: World) -
     world.scheduler().tick()
     assert world.store.tasks.get(again.id).state is TaskState.DONE
     assert len(world.store.images.versions("win11")) == 1
+
+
+# -- what begins and ends at its time
+
+
+class Wire:
+    """Stands for the network: remembers the MACs that were sent a magic packet, and through which interfaces."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[str] = []
+        self.interfaces: set[str] = set()
+        monkeypatch.setattr("appliance.services.wake.send", self.send)
+
+    def send(self, interfaces: tuple[str, ...], macs: list[str]) -> list[str]:
+        self.interfaces |= set(interfaces)
+        self.sent += macs
+        return []
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    return Wire(monkeypatch)
+
+
+def test_a_scheduled_task_waits_for_its_pc_at_its_time_and_wakes_it(world: World, wire: Wire) -> None:
+    host = world.store.hosts.add("LAB1-01", [MAC])
+    now = datetime.now(UTC)
+    task = world.store.tasks.capture(host, "win11", start_at=now + timedelta(hours=1), wake=True)
+    scheduler = world.scheduler()
+    scheduler.tick(now=now + timedelta(minutes=59))
+    assert (world.store.tasks.get(task.id).state, wire.sent) == (TaskState.SCHEDULED, [])
+    scheduler.tick(now=now + timedelta(minutes=60, seconds=1))
+    assert (world.store.tasks.get(task.id).state, wire.sent) == (TaskState.WAITING, [MAC])
+    assert world.store.tasks.events(task.id)[-1].text == "its time has come"
+
+
+def test_a_task_whose_time_came_while_the_box_was_off_starts_late_and_says_so(world: World) -> None:
+    host = world.store.hosts.add("LAB1-01", [MAC])
+    task = world.store.tasks.capture(host, "win11", start_at=datetime.now(UTC) + timedelta(hours=1))
+    world.scheduler().tick(now=datetime.now(UTC) + timedelta(hours=9))
+    assert world.store.tasks.get(task.id).state is TaskState.WAITING
+    assert "the box was off" in world.store.tasks.events(task.id)[-1].text
+
+
+def test_a_pc_is_woken_once_a_minute_and_five_times_at_most(world: World, wire: Wire) -> None:
+    world.settings = dataclasses.replace(world.settings, network=Network(interfaces=("eth1", "eth2")))
+    world.store.hosts.add("LAB1-01", [MAC])
+    now = datetime.now(UTC)
+    world.store.hosts.wake(["LAB1-01"], now=now)
+    scheduler = world.scheduler()
+    sent_after = {}
+    for second in range(0, 600, 10):
+        scheduler.tick(now=now + timedelta(seconds=second))
+        sent_after[second] = len(wire.sent)
+    assert [sent_after[second] for second in (0, 50, 60, 110, 120, 240, 590)] == [1, 1, 2, 2, 3, 5, 5]
+    assert wire.interfaces == {"eth1", "eth2"}
+
+
+def test_a_pc_that_is_seen_booting_is_woken_no_more(world: World, wire: Wire) -> None:
+    world.store.hosts.add("LAB1-01", [MAC])
+    world.store.hosts.add("LAB1-02", [OTHER_MAC])
+    now = datetime.now(UTC)
+    world.store.hosts.wake(["LAB1-01", "LAB1-02"], now=now)
+    world.scheduler().tick(now=now)
+    world.store.hosts.seen(MAC, BootStage.DHCP, now=now + timedelta(seconds=20))
+    world.scheduler().tick(now=now + timedelta(seconds=61))
+    assert wire.sent == [MAC, OTHER_MAC, OTHER_MAC]
+
+
+@pytest.mark.parametrize("when", [dies_before, dies_after])
+def test_a_scheduler_killed_while_it_wakes_goes_on_where_it_was(
+    world: World, wire: Wire, monkeypatch: pytest.MonkeyPatch, when: Callable[..., Any]
+) -> None:
+    world.store.hosts.add("LAB1-01", [MAC])
+    now = datetime.now(UTC)
+    world.store.hosts.wake(["LAB1-01"], now=now)
+    with monkeypatch.context() as patch:
+        patch.setattr("appliance.store.hosts.Hosts.woken", when(Hosts.woken))
+        with pytest.raises(Killed):
+            world.scheduler().tick(now=now)
+    for minute in range(9):
+        world.scheduler().tick(now=now + timedelta(minutes=minute, seconds=1))
+    assert len(wire.sent) == (6 if when is dies_before else 5), "a packet that was not noted is sent once more"
+
+
+def test_an_order_ends_at_its_time_in_words(world: World) -> None:
+    world.staged_capture()
+    world.scheduler().tick()
+    now = datetime.now(UTC)
+    version = world.store.images.resolve("win11")
+    order = world.store.tasks.order_new_pcs(version, 5, "LAB2-{nn}", until=now + timedelta(minutes=10))
+    world.store.tasks.adopt([OTHER_MAC])
+    world.scheduler().tick(now=now + timedelta(minutes=9))
+    assert [one.id for one in world.store.tasks.orders()] == [order.id]
+    world.scheduler().tick(now=now + timedelta(minutes=11))
+    world.scheduler().tick(now=now + timedelta(minutes=12))
+    assert world.store.tasks.orders() == []
+    assert world.store.tasks.order(order.id).why == "its time was over: 1 of 5 PCs came"
+    assert [event.action for event in world.store.audit.list()] == ["order closed"]
 
 
 # -- silence
