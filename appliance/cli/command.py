@@ -27,8 +27,27 @@ def argument(*words: str, **settings: Any) -> Argument:
     return Argument(words, settings)
 
 
+def whole(what: str, low: int = 1, high: int = 10**9) -> Callable[[str], int]:
+    """An argument's type: a whole number in a range; `what` stands in argparse's sentence about any other text."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    parse.__name__ = what
+    return parse
+
+
 JSON = argument("--json", action="store_true", help="print JSON instead of a table")
 YES = argument("--yes", "-y", action="store_true", help="do not ask")
+
+
+WHEN: tuple[Argument, ...] = (
+    argument("--at", metavar="TIME", help="not before 'YYYY-MM-DD HH:MM' or HH:MM, local time"),
+    argument("--wake", action="store_true", help="switch it on by Wake-on-LAN when it is to start"),
+)
 
 
 @dataclass(frozen=True, slots=True)

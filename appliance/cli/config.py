@@ -20,6 +20,10 @@ def _run(context: Context, options: argparse.Namespace) -> int:
         subnets = show.count(len(settings.dhcp.subnet), "subnet")
         interfaces = ", ".join(settings.network.interfaces) or "no interface"
         context.say(f"{context.config_path} is valid: {settings.dhcp.mode} DHCP with {subnets} on {interfaces}.")
+        if settings != context.file_settings:
+            context.say("Some settings are changed in the store; see: diecast setting list --changed")
+    if context.unread is not None:
+        context.note(f"Settings in the store are not taken into account: {context.unread}")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance import config
-from appliance.errors import Cancelled, UsageError
+from appliance.errors import Cancelled, ConfigError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from appliance.engine.chunkstore import ChunkStore
@@ -30,6 +30,7 @@ class Context:
         self._file_settings: config.Settings | None = None
         self._settings: config.Settings | None = None
         self._store: Store | None = None
+        self.unread: Unavailable | None = None  # why the store's settings are not known
 
     @property
     def file_settings(self) -> config.Settings:
@@ -40,25 +41,37 @@ class Context:
 
     @property
     def settings(self) -> config.Settings:
-        """The settings in force: the file's, with what the store overrides. Raises `ConfigError`, `Unavailable`.
+        """The settings in force: the file's, with what the store overrides. Raises `ConfigError`.
 
-        A store that is not there yet overrides nothing and is not made for this.
+        A store that is not there yet overrides nothing and is not made for this. From one that cannot be opened nothing
+        is taken either, and `unread` says why: whoever needs the store fails with that, `doctor` can go on.
         """
         if self._settings is None:
             from appliance import overrides
 
-            base = self.file_settings
-            self._settings = overrides.in_force(self.store, base) if base.paths.database.exists() else base
+            self._settings = base = self.file_settings
+            if base.paths.database.exists():
+                try:
+                    self._settings = overrides.in_force(self.store, base)
+                except Unavailable as error:
+                    self.unread = error
+                except ConfigError:
+                    self._settings = None
+                    raise
         return self._settings
 
     @property
     def store(self) -> Store:
         """The store. Raises `Unavailable`."""
         if self._store is None:
-            from appliance.store import Store
-
-            self._store = Store.open(self.file_settings.paths.database)
+            self._store = self.open_store()
         return self._store
+
+    def open_store(self) -> Store:
+        """A store of the caller's own, to be closed by it. Raises `Unavailable`."""
+        from appliance.store import Store
+
+        return Store.open(self.file_settings.paths.database)
 
     def chunk_store(self) -> ChunkStore:
         """The image store on disk. Raises `Unavailable` or `NoSpace`."""

@@ -3,45 +3,67 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from appliance.cli import show
 from appliance.cli.cast import cast_for, check_waiting
-from appliance.cli.command import YES, Command, argument
+from appliance.cli.command import WHEN, YES, Command, argument, whole
 from appliance.cli.context import Context
-from appliance.cli.names import content_of, manifest_of, version_name
+from appliance.cli.names import content_of, manifest_of, version_name, what_next
 from appliance.cli.watch import watch
 from appliance.errors import Conflict, UsageError
 from appliance.events import AfterTask
 from appliance.model import Host, ImageVersion
+from appliance.when import start_time
 
 _NOTES = """\
 Everything on the disks of the named PCs is lost; without --yes they are listed and it is asked first.
 With --cast they are written at once by multicast, together with those that already are (see diecast cast).
 With --new, each of the next N unknown PCs that boot from the network is named, registered and deployed;
 with --cast too, their cast stays open until they have all come or the order is cancelled.
+With --hold they are only named and registered until diecast task release ORDER confirms them all.
 """
+
+
+# Options that mean nothing beside the others: (option, its attribute, what it belongs to, an example).
+_ONLY_NEW = (
+    ("--names", "names", "--new 20 --names 'LAB1-{nn}'"),
+    ("--minutes", "minutes", "--new 20 --minutes 30"),
+    ("--hold", "hold", "--new 20 --hold"),
+)
+_NOT_NEW = (
+    ("--wait", "wait", "Watch the tasks as they come: diecast task watch"),
+    ("--at", "at", "New PCs are taken from now on."),
+    ("--wake", "wake", "A PC that is not known cannot be woken."),
+)
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
     if not options.cast and (options.wait_for or options.wait_seconds is not None):
         raise UsageError("--wait-for and --wait-seconds belong to --cast.", hint="See: diecast deploy --help")
     if options.new is None:
-        if options.names:
-            raise UsageError("--names belongs to --new.", hint="For example: --new 20 --names 'LAB1-{nn}'")
+        for option, name, example in _ONLY_NEW:
+            if getattr(options, name):
+                raise UsageError(f"{option} belongs to --new.", hint=f"For example: {example}")
         return _deploy(context, options)
     if options.hosts:
         raise UsageError("Name hosts or give --new, not both.", hint="See: diecast deploy --help")
-    if options.wait:
-        raise UsageError("--wait needs named hosts.", hint="Watch the tasks as they come: diecast task list")
+    for option, name, hint in _NOT_NEW:
+        if getattr(options, name):
+            raise UsageError(f"{option} needs named hosts.", hint=hint)
     return _order(context, options)
 
 
 def _deploy(context: Context, options: argparse.Namespace) -> int:
-    if not options.hosts:
-        raise UsageError("No PC is named.", hint="Name hosts, or give --new N --names PATTERN.")
+    in_room = context.store.rooms.hosts(options.room) if options.room else []
+    if options.room and not in_room:
+        raise UsageError(f"No PC stands in room {options.room}.", hint="Put some there: diecast room assign ROOM HOST")
+    if not options.hosts and not in_room:
+        raise UsageError("No PC is named.", hint="Name hosts or a --room, or give --new N --names PATTERN.")
+    start_at = start_time(options.at) if options.at else None
     version = context.store.images.resolve(options.image)
-    hosts = _ready_hosts(context, options.hosts)
+    hosts = _ready_hosts(context, [*options.hosts, *(host.name for host in in_room)], wake=options.wake)
     check_waiting(len(hosts), options)
     _announce(context, version, hosts)
     if not options.yes:
@@ -49,15 +71,17 @@ def _deploy(context: Context, options: argparse.Namespace) -> int:
     cast_id = cast_for(context, version, len(hosts), options)
     tasks = []
     for host in hosts:
-        task = context.store.tasks.deploy(host, version, after=AfterTask(options.after), cast_id=cast_id)
+        task = context.store.tasks.deploy(
+            host, version, after=AfterTask(options.after), cast_id=cast_id, start_at=start_at, wake=options.wake
+        )
         context.record("deploy", f"task {task.id}: {version_name(version)} to {host.name}")
-        context.say(f"Task {task.id}: deploy {version_name(version)} to {host.name}. Boot it from the network.")
+        context.say(f"Task {task.id}: deploy {version_name(version)} to {host.name}. {what_next(task, 'it')}")
         tasks.append(task.id)
     return watch(context, tasks) if options.wait else 0
 
 
-def _ready_hosts(context: Context, names: list[str]) -> list[Host]:
-    """The named hosts, each once. Raises before anything is ordered when one is unknown, busy or sealed."""
+def _ready_hosts(context: Context, names: list[str], *, wake: bool) -> list[Host]:
+    """The named hosts, each once. Raises before anything is ordered when one is unknown, busy, sealed or deaf."""
     hosts = list({host.id: host for host in map(context.store.hosts.get, names)}.values())
     for host in hosts:
         task = context.store.tasks.for_host(host.id)
@@ -71,6 +95,8 @@ def _ready_hosts(context: Context, names: list[str]) -> list[Host]:
                 f"{host.name} is sealed and not captured yet: deploying would destroy the master.",
                 hint=f"Capture it first, or run: diecast host edit {host.name} --not-sealed",
             )
+        if wake and not host.macs:
+            raise UsageError(f"{host.name} has no MAC and cannot be woken.", hint="Leave --wake out.")
     return hosts
 
 
@@ -119,32 +145,30 @@ def _order(context: Context, options: argparse.Namespace) -> int:
     check_waiting(options.new, options)
     pattern = options.names or context.settings.tasks.name_pattern
     first = context.store.hosts.next_name(pattern)
-    what = f"{version_name(version)} onto the next {show.count(options.new, 'unknown PC')} to boot, from {first} on"
+    room = context.store.rooms.get(options.room).name if options.room else ""
+    until = datetime.now(UTC) + timedelta(minutes=options.minutes) if options.minutes else None
+    what = f"{version_name(version)} onto the next {show.count(options.new, 'unknown PC')} to boot"
+    what += f" until {show.moment(until)}" if until else ""
+    what += f", from {first} on" + (f", into room {room}" if room else "")
     if not options.yes and context.can_ask:
         context.confirm(f"This writes {what}; whatever is on their disks is lost. Go on?")
     cast_id = cast_for(context, version, options.new, options)
-    order = context.store.tasks.order_new_pcs(version, options.new, pattern, AfterTask(options.after), cast_id=cast_id)
+    order = context.store.tasks.order_new_pcs(
+        version,
+        options.new,
+        pattern,
+        AfterTask(options.after),
+        cast_id=cast_id,
+        until=until,
+        hold=options.hold,
+        room=room,
+    )
     context.record("deploy", f"order {order.id}: {what}")
     context.say(f"Order {order.id}: {what}. Boot them from the network.")
+    if order.hold:
+        context.say(f"They wait until you confirm them: diecast task release {order.id}")
     return 0
 
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _seconds(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 86400:
-        raise ValueError
-    return number
-
-
-_seconds.__name__ = "number of seconds"
-_positive.__name__ = "number of PCs"  # argparse puts it into its sentence
 
 COMMAND = Command(
     "deploy",
@@ -153,8 +177,16 @@ COMMAND = Command(
     (
         argument("image", metavar="IMAGE[@VERSION]", help="the newest version, or the one named"),
         argument("hosts", nargs="*", metavar="HOST", help="the PCs to overwrite"),
-        argument("--new", type=_positive, metavar="N", help="the next N unknown PCs that boot"),
+        argument("--new", type=whole("number of PCs"), metavar="N", help="the next N unknown PCs that boot"),
         argument("--names", metavar="PATTERN", help="their names, such as 'LAB1-{nn}'"),
+        argument(
+            "--minutes",
+            type=whole("number of minutes", 1, 7 * 24 * 60),
+            metavar="M",
+            help="with --new: for so long, and no longer",
+        ),
+        argument("--hold", action="store_true", help="with --new: nothing is written before diecast task release"),
+        argument("--room", metavar="ROOM", help="all PCs of a room; with --new: the room that new PCs are put into"),
         argument(
             "--after",
             choices=[str(x) for x in AfterTask],
@@ -162,8 +194,19 @@ COMMAND = Command(
             help="what each PC does afterwards (reboot)",
         ),
         argument("--cast", action="store_true", help="write them at once by multicast"),
-        argument("--wait-for", type=_positive, metavar="N", help="with --cast: begin when N PCs are there, or ..."),
-        argument("--wait-seconds", type=_seconds, metavar="T", help="... T seconds after the first (cast.wait_s)"),
+        argument(
+            "--wait-for",
+            type=whole("number of PCs"),
+            metavar="N",
+            help="with --cast: begin when N PCs are there, or ...",
+        ),
+        argument(
+            "--wait-seconds",
+            type=whole("number of seconds", 0, 86400),
+            metavar="T",
+            help="... T seconds after the first (cast.wait_s)",
+        ),
+        *WHEN,
         YES,
         argument("--wait", action="store_true", help="show progress until all have ended; exit with their status"),
     ),

@@ -10,7 +10,8 @@ from uuid import UUID
 from appliance.cli import show
 from appliance.cli.command import JSON, Argument, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import content_of, disks_of, firmware_in_words, stage_in_words
+from appliance.cli.host_list import EXPORT, IMPORT
+from appliance.cli.names import content_of, disks_of, doing, firmware_in_words, stage_in_words
 from appliance.errors import UsageError
 from appliance.events import LocalBoot, UefiLoader
 from appliance.model import Host, normalise_mac
@@ -45,12 +46,13 @@ _FIELDS: tuple[Argument, ...] = (
     argument(
         "--uefi-loader", choices=[str(x) for x in UefiLoader], help="loader under UEFI; ipxe needs Secure Boot off"
     ),
+    argument("--room", metavar="ROOM", help="the room it stands in; empty: none"),
     argument("--notes", help="free text"),
     argument(
         "--address", type=_address, default=argparse.SUPPRESS, help="reserve this IPv4 address for its first card"
     ),
 )
-_FIELD_NAMES = ("disk", "local_boot", "uefi_loader", "notes")
+_FIELD_NAMES = ("disk", "local_boot", "uefi_loader", "notes", "room")
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
@@ -115,23 +117,16 @@ def _remove(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
-def _now(context: Context, host: Host) -> str:
-    """What the host is doing: its task, or how far it last came."""
-    task = context.store.tasks.for_host(host.id)
-    if task is not None:
-        return f"{task.kind} {task.state}"
-    return "sealed" if host.sealed else stage_in_words(host.stage)
-
-
 def _list(context: Context, options: argparse.Namespace) -> int:
     if options.unknown:
         return _list_unknown(context, options)
-    hosts = context.store.hosts.list()
+    hosts = context.store.hosts.list() if options.room is None else context.store.rooms.hosts(options.room)
     if options.json:
         context.say(show.as_json(hosts))
         return 0
     if not hosts:
-        context.say("No host is known. Add one: diecast host add NAME --mac MAC")
+        text = "No host is known. Add one: diecast host add NAME --mac MAC"
+        context.say(text if options.room is None else f"No PC stands in room {options.room}.")
         return 0
     rows = [
         (
@@ -139,7 +134,7 @@ def _list(context: Context, options: argparse.Namespace) -> int:
             host.macs[0] if host.macs else "-",
             firmware_in_words(host),
             content_of(context, host),
-            _now(context, host),
+            doing(context, host),
             show.moment(host.last_seen),
         )
         for host in hosts
@@ -181,6 +176,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
         show.facts(
             (
                 ("Name", host.name),
+                ("Room", host.room),
                 ("MAC", ", ".join(host.macs)),
                 ("UUID", str(host.uuid or "")),
                 ("Firmware", firmware_in_words(host)),
@@ -206,6 +202,17 @@ def _show(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _wake(context: Context, options: argparse.Namespace) -> int:
+    in_room = [host.name for room in options.room or [] for host in context.store.rooms.hosts(room)]
+    names = list(dict.fromkeys([*options.names, *in_room]))
+    if not names:
+        raise UsageError("No PC is named.", hint="Name hosts, or a room that has some with --room.")
+    context.store.hosts.wake(names)
+    context.record("host wake", ", ".join(names))
+    context.say(f"Waking {show.count(len(names), 'PC')}: {', '.join(names)}.")
+    return 0
+
+
 def _dock(context: Context, options: argparse.Namespace) -> int:
     hosts = context.store.hosts
     for mac in options.add or []:
@@ -226,9 +233,14 @@ _SEAL = (
     argument("--not-sealed", dest="sealed", action="store_false", default=None, help="lift the seal"),
 )
 
+_WAKE_NOTES = """\
+The scheduler sends magic packets to all cards of each PC, again after some seconds, until it is seen.
+Wake-on-LAN must be on in the PC's firmware, and left on by the system it was switched off from.
+"""
+
 COMMAND = Command(
     "host",
-    "add, list, show, edit and remove PCs",
+    "add, list, show, edit, wake and remove PCs; export and import lists of them",
     parts=(
         Command(
             "add",
@@ -240,7 +252,11 @@ COMMAND = Command(
             "list",
             "list the PCs that are known",
             _list,
-            (argument("--unknown", action="store_true", help="those that booted and are not known"), JSON),
+            (
+                argument("--unknown", action="store_true", help="those that booted and are not known"),
+                argument("--room", metavar="ROOM", help="those that stand in a room"),
+                JSON,
+            ),
         ),
         Command("show", "show one PC with its inventory", _show, (_NAME, JSON)),
         Command(
@@ -252,6 +268,18 @@ COMMAND = Command(
         Command(
             "remove", "forget PCs", _remove, (argument("names", nargs="+", metavar="HOST", help="the hosts' names"),)
         ),
+        Command(
+            "wake",
+            "switch PCs on by Wake-on-LAN",
+            _wake,
+            (
+                argument("names", nargs="*", metavar="HOST", help="the hosts' names"),
+                argument("--room", action="append", metavar="ROOM", help="all that stand in a room; may be repeated"),
+            ),
+            notes=_WAKE_NOTES,
+        ),
+        EXPORT,
+        IMPORT,
         Command(
             "dock",
             "list, add and remove MACs of shared docks, which identify nobody",

@@ -46,7 +46,19 @@ def state_in_words(task: Task) -> str:
     """What a task is doing: the agent's phase while it runs."""
     if task.state is TaskState.WAITING and task.host_id is None:
         return "waits for the next unknown PC"
+    if task.state is TaskState.SCHEDULED and task.held:
+        return "waits until it is confirmed"
+    if task.state is TaskState.SCHEDULED and task.start_at:
+        return f"starts {show.moment(task.start_at)}"
     return task.phase if task.state is TaskState.RUNNING and task.phase else _STATES[task.state]
+
+
+def what_next(task: Task, whom: str) -> str:
+    """What the operator, or the box, does next for a task that was just ordered."""
+    if task.state is TaskState.SCHEDULED and task.start_at:
+        then = f"wakes {whom}" if task.wake else f"waits for {whom} to boot from the network"
+        return f"It {then} from {show.moment(task.start_at)} on."
+    return f"The box wakes {whom}." if task.wake else f"Boot {whom} from the network."
 
 
 def firmware_in_words(host: Host) -> str:
@@ -67,6 +79,14 @@ def content_of(context: Context, host: Host) -> str:
         return version_name(context.store.images.version(host.version_id))
     except NotFound:
         return "removed version"
+
+
+def doing(context: Context, host: Host) -> str:
+    """What the host is doing: its task, or how far it last came."""
+    task = context.store.tasks.for_host(host.id)
+    if task is not None:
+        return f"{task.kind} {task.state}"
+    return "sealed" if host.sealed else stage_in_words(host.stage)
 
 
 def manifest_of(context: Context, version: ImageVersion) -> Manifest | None:
@@ -101,7 +121,18 @@ def order_in_words(order: NewPcOrder) -> str:
     """What a standing order still waits for."""
     left = show.count(order.wanted - order.taken, "unknown PC")
     how = f", by cast {order.cast_id}" if order.cast_id else ""
-    return f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}{how}."
+    where = f" into room {order.room}" if order.room else ""
+    until = f", until {show.moment(order.until)}" if order.until else ""
+    return f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}{where}{how}{until}."
+
+
+def held_in_words(order_id: int, held: int) -> str:
+    """What new PCs wait for."""
+    wait = "waits" if held == 1 else "wait"
+    return (
+        f"Order {order_id}: {show.count(held, 'new PC')} {wait} to be confirmed (diecast task release {order_id}) "
+        f"or sent away (diecast task dismiss {order_id})."
+    )
 
 
 def disks_of(inventory: dict[str, Any]) -> list[str]:

@@ -7,21 +7,48 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance import __version__
-from appliance.cli import capture, cast, config, deploy, doctor, host, image, lease, serve, task
+from appliance.cli import (
+    audit,
+    capture,
+    cast,
+    config,
+    deploy,
+    doctor,
+    host,
+    image,
+    lease,
+    log,
+    operator,
+    reservation,
+    room,
+    serve,
+    service,
+    setting,
+    task,
+    tui,
+)
 from appliance.cli.command import COMMON, Command, Parser, add_parts
 from appliance.cli.context import Context
 from appliance.config import DEFAULT_CONFIG_PATH
 
 # In the order of a day's work, as --help shows them.
 COMMANDS: tuple[Command, ...] = (
+    tui.COMMAND,
     host.COMMAND,
+    room.COMMAND,
     capture.COMMAND,
     image.COMMAND,
     deploy.COMMAND,
     cast.COMMAND,
     task.COMMAND,
     lease.COMMAND,
+    reservation.COMMAND,
     doctor.COMMAND,
+    service.COMMAND,
+    log.COMMAND,
+    setting.COMMAND,
+    operator.COMMAND,
+    audit.COMMAND,
     serve.COMMAND,
     config.COMMAND,
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import order_in_words, state_in_words, subject, task_target
+from appliance.cli.names import held_in_words, order_in_words, state_in_words, subject, task_target, what_next
 from appliance.cli.watch import watch
 from appliance.errors import UsageError
 from appliance.events import TaskState
 from appliance.model import Task
+
+_MANY = 10_000  # tasks that can be open at once
 
 
 def _how_far(task: Task) -> str:
@@ -32,7 +35,7 @@ def _list(context: Context, options: argparse.Namespace) -> int:
                 str(task.kind),
                 subject(task),
                 task_target(context, task),
-                str(task.state),
+                "held" if task.held and task.state is TaskState.SCHEDULED else str(task.state),
                 _how_far(task),
                 show.moment(task.finished or task.started or task.created),
             )
@@ -44,13 +47,23 @@ def _list(context: Context, options: argparse.Namespace) -> int:
         context.say("No task is open." if options.open else "No task has been given yet.")
     for order in context.store.tasks.orders():
         context.say(order_in_words(order))
+    for order_id, held in _held(context).items():
+        context.say(held_in_words(order_id, held))
     return 0
 
 
+def _held(context: Context) -> dict[int, int]:
+    """Orders whose new PCs wait to be confirmed, and how many do."""
+    open_tasks = context.store.tasks.list(active_only=True, limit=_MANY)
+    return Counter(task.order_id for task in open_tasks if task.held and task.order_id is not None)
+
+
 def _orders(context: Context, options: argparse.Namespace) -> int:
-    orders = context.store.tasks.orders()
+    orders, held = context.store.tasks.orders(), _held(context)
+    known = {order.id for order in orders}
+    orders += [context.store.tasks.order(number) for number in sorted(held) if number not in known]
     if options.json:
-        context.say(show.as_json(orders))
+        context.say(show.as_json([{**show.plain(order), "held": held.get(order.id, 0)} for order in orders]))
         return 0
     if not orders:
         context.say("No order waits for new PCs.")
@@ -62,11 +75,15 @@ def _orders(context: Context, options: argparse.Namespace) -> int:
             order.pattern,
             f"{order.taken} of {order.wanted}",
             str(order.cast_id or "-"),
+            str(held.get(order.id, 0) if order.hold else "-"),
+            show.moment(order.until),
             show.moment(order.created),
         )
         for order in orders
     ]
-    context.say(show.table((">ID", "IMAGE", "NAMES", "TAKEN", ">CAST", "SINCE"), rows, width=context.width))
+    context.say(
+        show.table((">ID", "IMAGE", "NAMES", "TAKEN", ">CAST", ">HELD", "UNTIL", "SINCE"), rows, width=context.width)
+    )
     return 0
 
 
@@ -89,6 +106,9 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("Remedy", task.remedy),
                 ("Progress", progress),
                 ("Sealed", "yes" if task.sealed else ""),
+                ("Start", show.moment(task.start_at) if task.start_at else ""),
+                ("Wake", "by Wake-on-LAN when it is to start" if task.wake else ""),
+                ("Order", str(task.order_id or "")),
                 ("Afterwards", str(task.after)),
                 ("Cast", f"{task.cast_id}: diecast cast show {task.cast_id}" if task.cast_id else ""),
                 ("Agent", f"{task.ip}, {show.count(task.attempts, 'check-in')}" if task.attempts else ""),
@@ -130,9 +150,53 @@ def _cancel(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _retry(context: Context, options: argparse.Namespace) -> int:
+    for number in options.tasks:
+        task = context.store.tasks.retry(number)
+        context.record("task retry", f"task {number} as task {task.id}: {task.kind} of {subject(task)}")
+        context.say(
+            f"Task {task.id}: {task.kind} {task_target(context, task)}, {subject(task)}, as task {number} before. "
+            f"{what_next(task, task.host_name or 'the next unknown PC')}"
+        )
+    return 0
+
+
+def _start(context: Context, options: argparse.Namespace) -> int:
+    for number in options.tasks:
+        task = context.store.tasks.start_now(number)
+        context.record("task start", f"task {number}: {task.kind} of {subject(task)}")
+        context.say(f"Task {number} starts now. {what_next(task, task.host_name)}")
+    return 0
+
+
+def _release(context: Context, options: argparse.Namespace) -> int:
+    tasks = context.store.tasks.release(options.order)
+    names = ", ".join(task.host_name for task in tasks)
+    if not tasks:
+        context.say(f"No new PC of order {options.order} waits to be confirmed.")
+        return 0
+    context.record("task release", f"order {options.order}: {names}")
+    context.say(f"Confirmed {show.count(len(tasks), 'PC')} of order {options.order}: {names}. They are written now.")
+    return 0
+
+
+def _dismiss(context: Context, options: argparse.Namespace) -> int:
+    tasks = context.store.tasks.dismiss(options.order)
+    names = ", ".join(task.host_name for task in tasks)
+    if not tasks:
+        context.say(f"No new PC of order {options.order} waits to be confirmed.")
+        return 0
+    context.record("task dismiss", f"order {options.order}: {names}")
+    context.say(f"Sent {show.count(len(tasks), 'PC')} of order {options.order} away: {names}. They stay registered.")
+    return 0
+
+
+_TASKS = argument("tasks", nargs="+", type=int, metavar="TASK", help="their numbers")
+_ORDER = argument("order", type=int, metavar="ORDER", help="its number, as diecast task orders shows it")
+
 COMMAND = Command(
     "task",
-    "list, show, watch and cancel tasks",
+    "list, show, watch, start, retry and cancel tasks",
     parts=(
         Command(
             "list",
@@ -167,6 +231,10 @@ COMMAND = Command(
                 ),
             ),
         ),
+        Command("retry", "order again what tasks that have ended were to do", _retry, (_TASKS,)),
+        Command("start", "start scheduled tasks now", _start, (_TASKS,)),
         Command("orders", "list standing orders for new PCs", _orders, (JSON,)),
+        Command("release", "confirm the new PCs of an order: they are written", _release, (_ORDER,)),
+        Command("dismiss", "cancel the tasks of an order's unconfirmed PCs", _dismiss, (_ORDER,)),
     ),
 )

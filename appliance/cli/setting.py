@@ -1,0 +1,139 @@
+"""`diecast setting`: single settings, changed while the box runs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from appliance.cli import show
+from appliance.cli.command import JSON, Command, argument
+from appliance.cli.context import Context
+
+if TYPE_CHECKING:
+    from appliance.config_keys import Key
+    from appliance.overrides import Change
+
+_NOTES = """\
+What is set here is kept in the store and counts instead of the settings file, except for paths.
+Services take settings when they start; `list` says which ones run with older settings.
+Lists are written with commas: diecast setting set network.interfaces eth1,eth2
+dhcp.subnet is JSON: '[{"network": "10.20.4.0/22", "range_first": "10.20.5.1",
+"range_last": "10.20.7.250", "router": "10.20.4.1"}]'
+"""
+
+
+def _row(context: Context, key: Key, stored: dict[str, Any]) -> dict[str, Any]:
+    """One key: its value, where that comes from, its default."""
+    from appliance import config_keys
+
+    in_file = config_keys.value_of(context.file_settings, key.name)
+    source = "store" if key.name in stored else "file" if in_file != key.default else "default"
+    value = stored.get(key.name, config_keys.as_plain(in_file))
+    return {
+        "name": key.name,
+        "value": value,
+        "default": config_keys.as_plain(key.default),
+        "from": source,
+        "expects": key.expects,
+        "meaning": key.doc,
+    }
+
+
+def _list(context: Context, options: argparse.Namespace) -> int:
+    from appliance import config_keys, overrides
+
+    stored = overrides.read(context.store)
+    rows = [_row(context, key, stored) for key in config_keys.all_keys()]
+    if options.changed:
+        rows = [row for row in rows if row["from"] != "default"]
+    if options.json:
+        context.say(show.as_json({"settings": rows, "restart": overrides.restart_needed(context.store)}))
+        return 0
+    cells = [(row["name"], _text(row["value"]), row["from"], _text(row["default"])) for row in rows]
+    context.say(show.table(("SETTING", "VALUE", "FROM", "DEFAULT"), cells, width=context.width))
+    waiting = overrides.restart_needed(context.store)
+    for service, names in waiting.items():
+        context.say(f"{service} runs with an older {', '.join(names)}.")
+    if waiting:
+        context.say(f"Restart: diecast service restart {' '.join(waiting)}")
+    return 0
+
+
+def _text(value: Any) -> str:
+    from appliance.config_keys import as_text
+
+    return as_text(tuple(value) if isinstance(value, list) else value) or "-"
+
+
+def _get(context: Context, options: argparse.Namespace) -> int:
+    from appliance import config_keys, overrides
+
+    row = _row(context, config_keys.key(options.key), overrides.read(context.store))
+    if options.json:
+        context.say(show.as_json(row))
+        return 0
+    pairs = [("Setting", row["name"]), ("Value", _text(row["value"])), ("From", row["from"])]
+    pairs += [("Default", _text(row["default"])), ("Must be", row["expects"]), ("Meaning", row["meaning"])]
+    context.say(show.facts(pairs))
+    return 0
+
+
+def _set(context: Context, options: argparse.Namespace) -> int:
+    from appliance import config_keys, overrides
+
+    value = config_keys.from_text(options.key, options.value)
+    done = overrides.change(context.store, context.file_settings, options.key, value)
+    context.record("setting set", f"{options.key} = {_text(value)}")
+    _tell(context, done)
+    return 0
+
+
+def _unset(context: Context, options: argparse.Namespace) -> int:
+    from appliance import overrides
+
+    for name in options.keys:
+        done = overrides.take_back(context.store, context.file_settings, name)
+        context.record("setting unset", name)
+        _tell(context, done)
+    return 0
+
+
+def _tell(context: Context, done: Change) -> None:
+    from appliance.config_keys import as_text
+
+    old, new = (as_text(value) or "empty" for value in (done.old, done.new))
+    context.say(f"{done.name} is {new} as before." if done.old == done.new else f"{done.name} is now {new}, was {old}.")
+    if done.restart:
+        names = " ".join(done.restart)
+        context.say(f"{', '.join(done.restart)} took the old value when started: diecast service restart {names}")
+
+
+_KEY = argument("key", metavar="KEY", help="its name, such as dhcp.mode")
+
+COMMAND = Command(
+    "setting",
+    "list, show and change single settings",
+    parts=(
+        Command(
+            "list",
+            "list all settings, where each comes from, and which services must be restarted",
+            _list,
+            (argument("--changed", action="store_true", help="only those that are not the default"), JSON),
+            notes=_NOTES,
+        ),
+        Command("get", "show one setting and what it may be", _get, (_KEY, JSON)),
+        Command(
+            "set",
+            "change one setting",
+            _set,
+            (_KEY, argument("value", metavar="VALUE", help="its new value; '' for nothing")),
+            notes=_NOTES,
+        ),
+        Command(
+            "unset",
+            "let the settings file decide again",
+            _unset,
+            (argument("keys", nargs="+", metavar="KEY", help="their names"),),
+        ),
+    ),
+)

@@ -1,0 +1,40 @@
+"""`diecast tui`: the operator's console."""
+
+from __future__ import annotations
+
+import argparse
+
+from appliance.cli.command import Command, argument
+from appliance.cli.context import Context
+from appliance.errors import UsageError
+
+_NOTES = """\
+Keys: ? shows those of a screen. Several consoles may be open at once, at the box and over SSH; each shows
+what the others do. Where operators exist (diecast operator add), it asks who you are.
+"""
+
+
+def _run(context: Context, options: argparse.Namespace) -> int:
+    if not context.is_terminal or not context.can_ask:
+        raise UsageError("The console needs a terminal.", hint="Log in with ssh -t, or use the other commands.")
+    from appliance.store import Store
+    from appliance.tui.app import ConsoleApp
+    from appliance.tui.session import Session
+
+    session = Session(context.actor, language=options.language or "en", read_only=options.read_only)
+    settings = context.settings
+    app = ConsoleApp(lambda: Store.open(settings.paths.database), session, settings)
+    app.run()
+    return app.return_code or 0
+
+
+COMMAND = Command(
+    "tui",
+    "open the operator's console",
+    _run,
+    (
+        argument("--read-only", action="store_true", help="show everything, change nothing"),
+        argument("--language", choices=("en", "fr"), help="of the console (default: the operator's or the box's)"),
+    ),
+    notes=_NOTES,
+)
