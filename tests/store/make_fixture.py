@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from uuid import UUID
 
-from appliance.events import BootStage, TaskState
+import argon2
+from argon2.profiles import CHEAPEST
+
+from appliance.events import BootStage, Role, ServiceHealth, TaskState
 from appliance.model import Lease
 from appliance.store import Store
 from appliance.store.migrations import MIGRATIONS
 from tests.store.conftest import NOON, make_version
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
+PASSWORD = "correct horse"
 
 
 def fill(store: Store) -> None:
@@ -35,11 +40,16 @@ def fill(store: Store) -> None:
     store.images.commit(task.id, make_version("a"), now=NOON)
     failed = store.tasks.capture(master, "win11", now=NOON)
     store.tasks.move(failed.id, TaskState.FAILED, error="The PC was silent.", remedy="Switch it on.", now=NOON)
-    target = store.hosts.add("LAB1-01", ["52:54:00:aa:02:01"], now=NOON)
+    store.rooms.add("B204", "second floor")
+    target = store.hosts.add("LAB1-01", ["52:54:00:aa:02:01"], room="B204", now=NOON)
     version = store.images.resolve("win11")
     cast = store.casts.open(version, 2, 60, groups=IPv4Network("239.192.68.0/24"), now=NOON)
-    store.tasks.deploy(target, version, cast_id=cast.id, now=NOON)
-    store.tasks.order_new_pcs(store.images.resolve("win11@1"), 3, "LAB1-{nn}", cast_id=cast.id, now=NOON)
+    store.tasks.deploy(target, version, cast_id=cast.id, wake=True, now=NOON)
+    until = NOON + timedelta(days=36500)
+    store.tasks.order_new_pcs(version, 3, "LAB1-{nn}", cast_id=cast.id, until=until, room="B204", now=NOON)
+    store.services.beat("http", ServiceHealth.OK, "well", pid=7, started=NOON, now=NOON)
+    store.operators.hasher = argon2.PasswordHasher.from_parameters(CHEAPEST)
+    store.operators.add("marie", Role.ADMIN, PASSWORD, now=NOON)
     store.hosts.seen("52:54:00:00:00:07", BootStage.DHCP, arch=11, now=NOON)
     store.hosts.save_inventory(master.id, {"cpu": "one", "disks": []}, now=NOON)
     store.hosts.add_dock_mac("00:e0:4c:68:00:01")

@@ -253,3 +253,35 @@ def test_the_version_on_record_is_the_last_one_deployed_in_full(
     store.tasks.progress(late.id, "restore", 10, 20, 1.0)
     store.tasks.cancel(late.id)
     assert store.hosts.get("PC1").version_id == "", "half of it had been written"
+
+
+# -- two editors
+
+
+def test_an_edit_of_what_nobody_changed_since_is_taken(store: Store, pc1: Host) -> None:
+    store.hosts.seen(pc1.macs[0], BootStage.AGENT, ip="10.0.0.1")  # what services note is no edit
+    assert store.hosts.edit("PC1", pc1, notes="by the door").notes == "by the door"
+
+
+def test_the_second_of_two_editors_is_told_what_the_first_changed(store: Store, pc1: Host) -> None:
+    store.rooms.add("A")
+    store.hosts.edit("PC1", base=pc1, notes="first", room="A", macs=["52:54:00:aa:01:09"])
+    with pytest.raises(Conflict, match=r"Somebody changed PC1 since it was shown to you: macs, notes, room\."):
+        store.hosts.edit("PC1", base=pc1, disk="/dev/sda")
+    assert store.hosts.get("PC1").disk == ""
+    store.hosts.edit("PC1", base=store.hosts.get("PC1"), disk="/dev/sda")
+
+
+def test_an_editor_of_a_host_that_was_renamed_or_removed_is_told_so(store: Store, pc1: Host) -> None:
+    store.hosts.edit("PC1", name="PC7")
+    store.hosts.add("PC1", ["52:54:00:aa:01:08"])
+    with pytest.raises(Conflict, match="since it was shown to you: name"):
+        store.hosts.edit("PC1", base=pc1, notes="x")
+    store.hosts.remove("PC7")
+    with pytest.raises(NotFound, match=f"no host with number {pc1.id}"):
+        store.hosts.edit("PC1", base=pc1, notes="x")
+
+
+def test_two_editors_who_want_the_same_do_not_disturb_each_other(store: Store, pc1: Host) -> None:
+    store.hosts.edit("PC1", base=pc1, notes="same")
+    assert store.hosts.edit("PC1", base=pc1, notes="same", disk="/dev/sda").disk == "/dev/sda"

@@ -5,18 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import ApplianceError, NoSpace, Unavailable
-from appliance.events import TaskState
+from appliance.events import ServiceHealth, TaskState
 from appliance.store import Store, database, migrations
 from appliance.store.statements import execute
-from tests.store.make_fixture import TESTDATA, dump, fill
+from tests.store.conftest import NOON
+from tests.store.make_fixture import PASSWORD, TESTDATA, dump, fill
 
 FIXTURES = sorted(TESTDATA.glob("store-schema-*.sql"))
 BEFORE_ORDERS_BY_CAST = FIXTURES[:2]
+BEFORE_ROOMS = FIXTURES[:3]
+LATER = NOON + timedelta(minutes=1)
 
 
 def test_every_schema_has_its_fixture() -> None:
@@ -42,10 +46,24 @@ def test_a_store_of_every_earlier_schema_opens_with_what_was_in_it(fixture: Path
         assert len(store.leases.all()) == len(store.leases.reservations()) == 1
         assert store.hosts.sightings()[0].arch == 11
         assert store.settings.get("key") == "value"
+        check_rooms_and_operators(store, empty=fixture in BEFORE_ROOMS)
         # ... and it can be worked with.
         task = store.tasks.list()[0]
         store.tasks.checked_in(task.id, "10.20.5.2", "52:54:00:aa:02:01")
         assert store.tasks.adopt(["52:54:00:00:00:99"]) is not None
+
+
+def check_rooms_and_operators(store: Store, *, empty: bool) -> None:
+    """What schema 4 brought: there, or with its defaults."""
+    (task, *_), (order,) = store.tasks.list(), store.tasks.orders()
+    assert (task.wake, task.held, task.start_at, task.order_id) == (not empty, False, None, None)
+    assert (order.hold, order.closed, order.why, order.until is None) == (False, None, "", empty)
+    rooms = [] if empty else ["B204"]
+    assert [room.name for room in store.rooms.list()] == rooms
+    assert [store.hosts.get("LAB1-01").room, order.room] == (rooms or [""]) * 2
+    assert [call.host_name for call in store.hosts.to_wake(now=LATER)] == ([] if empty else ["LAB1-01"])
+    assert [state.state for state in store.services.list(now=LATER)] == ([] if empty else [ServiceHealth.SILENT])
+    assert (store.operators.check("marie", PASSWORD) is None) is empty
 
 
 def test_a_migrated_store_has_the_schema_of_a_new_one(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ def test_a_setting_has_a_default_and_an_empty_value_removes_it(store: Store) -> 
     assert store.settings.all("nfs.") == {"nfs.ready.1": "10.0.0.2"}
     store.settings.set("nfs.ready.1", "")
     assert store.settings.all() == {"other": "x"}
+    store.settings.unset("other")
+    store.settings.unset("other")
+    assert store.settings.all() == {}
 
 
 def test_the_audit_trail_lists_the_newest_first(store: Store) -> None:

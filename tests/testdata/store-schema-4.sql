@@ -46,7 +46,7 @@ CREATE TABLE host (
         created TEXT NOT NULL
     , room_id INTEGER REFERENCES room (id) ON DELETE SET NULL);
 INSERT INTO "host" VALUES(1,'MASTER','8d3f0b56-11c4-4f0e-9a77-0123456789ab',0,'chain','shim','','','',NULL,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','',NULL,NULL,'2026-11-23T12:00:00.000000+00:00',NULL);
-INSERT INTO "host" VALUES(2,'LAB1-01',NULL,0,'chain','shim','','','',NULL,'','',NULL,NULL,'2026-11-23T12:00:00.000000+00:00',NULL);
+INSERT INTO "host" VALUES(2,'LAB1-01',NULL,0,'chain','shim','','','',NULL,'','',NULL,NULL,'2026-11-23T12:00:00.000000+00:00',1);
 CREATE TABLE image (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE COLLATE NOCASE,
@@ -110,7 +110,7 @@ CREATE TABLE new_pc_order (
         cancelled INTEGER NOT NULL DEFAULT 0, cast_id INTEGER REFERENCES room_cast (id) ON DELETE SET NULL, until TEXT, hold INTEGER NOT NULL DEFAULT 0, room_id INTEGER REFERENCES room (id) ON DELETE SET NULL, closed TEXT, why TEXT NOT NULL DEFAULT '',
         CHECK (taken BETWEEN 0 AND wanted)
     );
-INSERT INTO "new_pc_order" VALUES(1,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','win11','LAB1-{nn}',3,0,'reboot','2026-11-23T12:00:00.000000+00:00',0,1,NULL,0,NULL,NULL,'');
+INSERT INTO "new_pc_order" VALUES(1,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','win11','LAB1-{nn}',3,0,'reboot','2026-11-23T12:00:00.000000+00:00',0,1,'2126-10-30T12:00:00.000000+00:00',0,1,NULL,'');
 CREATE TABLE operator (
         name TEXT NOT NULL PRIMARY KEY COLLATE NOCASE,
         role TEXT NOT NULL,
@@ -120,6 +120,7 @@ CREATE TABLE operator (
         last_login TEXT,
         CHECK (role IN ('viewer', 'operator', 'admin'))
     );
+INSERT INTO "operator" VALUES('marie','admin','$argon2id$v=19$m=8,t=1,p=1$vH8PzOmad5A$jSTFLw','','2026-11-23T12:00:00.000000+00:00',NULL);
 CREATE TABLE reservation (mac TEXT NOT NULL PRIMARY KEY, address TEXT NOT NULL UNIQUE);
 INSERT INTO "reservation" VALUES('52:54:00:aa:01:01','10.20.4.9');
 CREATE TABLE room (
@@ -127,6 +128,7 @@ CREATE TABLE room (
         name TEXT NOT NULL UNIQUE COLLATE NOCASE,
         notes TEXT NOT NULL DEFAULT ''
     );
+INSERT INTO "room" VALUES(1,'B204','second floor');
 CREATE TABLE room_cast (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         version_id TEXT NOT NULL,
@@ -152,7 +154,7 @@ CREATE TABLE room_cast (
         broadcast INTEGER NOT NULL DEFAULT 0, replayed INTEGER NOT NULL DEFAULT 0, wanted INTEGER NOT NULL DEFAULT 0,
         CHECK (state IN ('open', 'ended'))
     );
-INSERT INTO "room_cast" VALUES(1,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','win11','open','2026-11-23T12:00:00.000000+00:00',NULL,'','62a1fd66a163f585','c0709723423d8cd4ccf69cab26460797b8ccf7325fca2ba7fe3d0259b8cf0fb3','239.192.68.1',2,60,0,0,0,0,0.0,0,0,0,0,0,0,0);
+INSERT INTO "room_cast" VALUES(1,'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa','win11','open','2026-11-23T12:00:00.000000+00:00',NULL,'','ab745d506d3aa57e','12a017c48c82b5215cd2df8cbcdc50ea0bf4c3c125b46513378a78aba0a4f508','239.192.68.1',2,60,0,0,0,0,0.0,0,0,0,0,0,0,0);
 CREATE TABLE service (
         name TEXT NOT NULL PRIMARY KEY,
         state TEXT NOT NULL,
@@ -162,6 +164,7 @@ CREATE TABLE service (
         words TEXT NOT NULL DEFAULT '',
         started TEXT NOT NULL
     );
+INSERT INTO "service" VALUES('http','ok',7,'2026-11-23T12:00:00.000000+00:00','2026-11-23T12:00:00.000000+00:00','well','2026-11-23T12:00:00.000000+00:00');
 CREATE TABLE setting (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
 INSERT INTO "setting" VALUES('key','value');
 CREATE TABLE sighting (
@@ -203,7 +206,7 @@ CREATE TABLE task (
     );
 INSERT INTO "task" VALUES(1,'capture','done','win11',1,'MASTER','aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',1,'poweroff','2026-11-23T12:00:00.000000+00:00','2026-11-23T12:00:00.000000+00:00','2026-11-23T12:00:00.000000+00:00','2026-11-23T12:00:00.000000+00:00','',0,0,0.0,1,'10.20.5.1','','',22,NULL,NULL,0,0,NULL);
 INSERT INTO "task" VALUES(2,'capture','failed','win11',1,'MASTER','',0,'poweroff','2026-11-23T12:00:00.000000+00:00',NULL,'2026-11-23T12:00:00.000000+00:00',NULL,'',0,0,0.0,0,'','The PC was silent.','Switch it on.',0,NULL,NULL,0,0,NULL);
-INSERT INTO "task" VALUES(3,'deploy','waiting','win11',2,'LAB1-01','aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',0,'reboot','2026-11-23T12:00:00.000000+00:00',NULL,NULL,NULL,'',0,0,0.0,0,'','','',0,1,NULL,0,0,NULL);
+INSERT INTO "task" VALUES(3,'deploy','waiting','win11',2,'LAB1-01','aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa',0,'reboot','2026-11-23T12:00:00.000000+00:00',NULL,NULL,NULL,'',0,0,0.0,0,'','','',0,1,NULL,1,0,NULL);
 CREATE TABLE task_event (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
@@ -234,8 +237,8 @@ CREATE TABLE token (
         issued TEXT NOT NULL,
         revoked INTEGER NOT NULL DEFAULT 0
     );
-INSERT INTO "token" VALUES('1888a77a3e4a60fb7516d6529e601de0b95c7e6cd869f2d2481bbcedc9fdfd77',1,'52:54:00:aa:01:01','10.20.5.1','2026-11-23T12:00:00.000000+00:00',0);
-INSERT INTO "token" VALUES('9c6ef78607fdd691e07e40418a5590a90fc795fdd2f3e29738fb017dac8c72ff',NULL,'52:54:00:00:00:07','10.20.5.9','2026-11-23T12:00:00.000000+00:00',0);
+INSERT INTO "token" VALUES('fcdc7aec720368ad78df2b186a8c27825616a2b10a307ebb26884766153660ae',1,'52:54:00:aa:01:01','10.20.5.1','2026-11-23T12:00:00.000000+00:00',0);
+INSERT INTO "token" VALUES('a82f74790b73ca4baa958f3d42446c75619a14cacd614608771665c5c68963cd',NULL,'52:54:00:00:00:07','10.20.5.9','2026-11-23T12:00:00.000000+00:00',0);
 CREATE TABLE wake (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         host_id INTEGER NOT NULL UNIQUE REFERENCES host (id) ON DELETE CASCADE,
@@ -243,6 +246,7 @@ CREATE TABLE wake (
         next_at TEXT NOT NULL,
         sent INTEGER NOT NULL DEFAULT 0
     );
+INSERT INTO "wake" VALUES(1,2,'2026-11-23T12:00:00.000000+00:00','2026-11-23T12:00:00.000000+00:00',0);
 CREATE INDEX host_uuid ON host (uuid);
 CREATE INDEX mac_host ON mac (host_id);
 CREATE INDEX image_version_id ON image_version (version_id);
@@ -265,7 +269,9 @@ INSERT INTO "sqlite_sequence" VALUES('task_event',7);
 INSERT INTO "sqlite_sequence" VALUES('task_log',1);
 INSERT INTO "sqlite_sequence" VALUES('image',1);
 INSERT INTO "sqlite_sequence" VALUES('image_version',1);
+INSERT INTO "sqlite_sequence" VALUES('room',1);
 INSERT INTO "sqlite_sequence" VALUES('room_cast',1);
+INSERT INTO "sqlite_sequence" VALUES('wake',1);
 INSERT INTO "sqlite_sequence" VALUES('new_pc_order',1);
 INSERT INTO "sqlite_sequence" VALUES('audit',1);
 COMMIT;
