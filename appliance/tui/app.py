@@ -1,0 +1,291 @@
+"""The console: one Textual application over the read model.
+
+It owns the session, the screens (made when first shown, then kept), the notice line, language and theme, and the idle
+lock. Nothing here or in a screen waits for the store: see `readmodel` and `session`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from appliance.model import Operator
+from appliance.tui import i18n, theme, words
+from appliance.tui.i18n import _
+from appliance.tui.readmodel import Measure, ReadModel
+from appliance.tui.screens.base import ConsoleScreen
+from appliance.tui.screens.table import JOBS, SCREENS, load
+from appliance.tui.session import Session
+from appliance.tui.widgets.dialogs import Confirm
+
+if TYPE_CHECKING:
+    from appliance.config import Settings
+    from appliance.store import Store
+
+NOTICE_S = 6.0
+LOCK_SETTING = "console.lock_minutes"  # 0 or empty: the console never locks by itself
+LANGUAGE_SETTING = "console.language"  # of the box; an operator's own comes first
+THEME_SETTING = "console.theme"
+_TICK_S = 1.0
+
+
+class Changed(Message):
+    """The read model has a new snapshot."""
+
+
+class ConsoleApp(App[None], inherit_bindings=False):
+    """See the module."""
+
+    TITLE = "Diecast"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "ask_leave", show=False)]
+    CSS = """
+    * { scrollbar-size: 0 0; }
+    Screen, Screen:ansi { background: ansi_default; color: ansi_default; }
+    Screen:ansi.-screen-suspended { text-style: none; }
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Store],
+        session: Session,
+        settings: Settings,
+        *,
+        measure: Measure | None = None,
+        box: str = "",
+        clock: Callable[[], datetime] = words.utc_now,
+    ) -> None:
+        """`opener` opens the store; `measure` gives the machine's gauges; `box` is shown as this box's name.
+
+        `clock` is what screens and snapshots take as the time; tests stop it.
+        """
+        super().__init__()
+        if measure is None:
+            from appliance.tui.gauges import Machine
+
+            measure = Machine(settings.paths.images, settings.network.interfaces)
+        self.settings = settings
+        self.session = session
+        self.clock = clock
+        self.box = box or socket.gethostname().partition(".")[0]
+        self.model = ReadModel(opener, self._told, measure=measure, clock=clock)
+        self.notice: tuple[str, str] = ("", "notice")
+        self._notice_until = 0.0
+        self._kept: dict[str, ConsoleScreen] = {}
+        self._touched = time.monotonic()
+        self._asked_who = False
+        self._chosen_language = False
+        session.attach(self)
+        for made in theme.textual_themes():
+            self.register_theme(made)
+        i18n.use(session.language)
+
+    # -- start and end
+
+    def on_mount(self) -> None:
+        theme.use(theme.current())
+        self.theme = theme.current()
+        self.model.start()
+        self.go(SCREENS[0].name)
+        self.set_interval(_TICK_S, self._tick)
+
+    def on_unmount(self) -> None:
+        self.model.stop()
+
+    def _told(self) -> None:
+        self.post_message(Changed())
+
+    def on_changed(self) -> None:
+        snapshot = self.model.take()
+        if snapshot.loaded and not self._asked_who:
+            self._asked_who = True
+            self._apply_settings()
+            self._lock_if_anyone()
+        for screen in self.screen_stack:
+            if isinstance(screen, ConsoleScreen) and (screen.is_current or screen is self.base_screen):
+                screen.receive(snapshot)
+
+    def _apply_settings(self) -> None:
+        settings = self.model.latest.settings
+        if THEME_SETTING in settings:
+            self._use_theme(settings[THEME_SETTING])
+        if LANGUAGE_SETTING in settings and not self._chosen_language and self.session.language == "en":
+            self._use_language(settings[LANGUAGE_SETTING])
+
+    def _tick(self) -> None:
+        """Once a second: notices go, clocks move, an idle console locks."""
+        now = time.monotonic()
+        if self.notice[0] and now > self._notice_until:
+            self.notice = ("", "notice")
+        if self.base_screen is not None and self.base_screen.is_attached:
+            self.base_screen.renew_frame()
+        if isinstance(self.screen, ConsoleScreen) and self.screen is not self.base_screen:
+            self.screen.renew_frame()
+        minutes = self.model.latest.settings.get(LOCK_SETTING, "")
+        if minutes.isdigit() and 0 < int(minutes) * 60 <= now - self._touched:
+            self._lock_if_anyone()
+
+    # -- screens
+
+    @property
+    def base_screen(self) -> ConsoleScreen | None:
+        """The numbered screen below whatever is over it."""
+        return next((screen for screen in self.screen_stack if isinstance(screen, ConsoleScreen)), None)
+
+    def numbered(self, name: str) -> ConsoleScreen:
+        """The numbered screen of that name; made at the first call."""
+        if name not in self._kept:
+            entry = next(entry for entry in SCREENS if entry.name == name)
+            made: ConsoleScreen = load(entry.path)()
+            self._kept[name] = made
+            self.install_screen(made, name)
+        return self._kept[name]
+
+    def go(self, name: str) -> ConsoleScreen:
+        """Show a numbered screen. What is over the present one goes."""
+        screen, base = self.numbered(name), self.base_screen
+        if base is None:
+            self.push_screen(name)
+            return screen
+        while self.screen is not base:
+            self.pop_screen()
+        if base is not screen:
+            self.switch_screen(name)
+        return screen
+
+    def show_thing(self, kind: str, key: Any) -> None:
+        """Show the screen that has things of that kind, with the cursor on this one."""
+        entry = next((entry for entry in SCREENS if kind in entry.kinds), None)
+        if entry is not None:
+            screen = self.go(entry.name)
+            self.call_later(screen.go_to, kind, key)
+
+    def act(self, screen: str, name: str) -> None:
+        """Do an action by its name, on a numbered screen or, with none named, on the one shown."""
+        target = self.go(screen) if screen else self.base_screen
+        if target is not None:
+            self.call_later(target.action_act, name)
+
+    def open_job(self, name: str, *arguments: Any) -> None:
+        """Put a guided job over the screen."""
+        job = next((job for job in JOBS if job.name == name), None)
+        if job is not None:
+            self.push_screen(load(job.path)(*arguments))
+
+    def open_palette(self) -> None:
+        """Every action, host and image by name."""
+        from appliance.tui.palette import open_palette
+
+        open_palette(self)
+
+    # -- notices and the frame
+
+    def say(self, text: str, role: str = "notice") -> None:
+        """Show `text` in the rule above the keys for a moment."""
+        self.notice = (text, role)
+        self._notice_until = time.monotonic() + NOTICE_S
+        for screen in self.screen_stack:
+            if isinstance(screen, ConsoleScreen) and screen.is_mounted:
+                screen.renew_frame()
+
+    def who(self) -> str:
+        """Whose session this is, and what it may."""
+        role = _("read only") if self.session.read_only else _(words.ROLES[self.session.role])
+        return f"{self.session.name}, {role}"
+
+    def clock_text(self) -> str:
+        """The time, for a wide screen's upper right corner."""
+        return words.clock(self.clock())
+
+    # -- language and theme
+
+    def next_language(self, *, keep: bool = True) -> None:
+        """Switch in place. `keep` remembers it for the operator."""
+        language = i18n.following(self.session.language)
+        self._chosen_language = True
+        self._use_language(language)
+        operator = self.session.operator
+        if keep and operator is not None:
+            self.session.do(
+                "operator language",
+                f"{operator.name}: {language}",
+                lambda store: store.operators.set_language(operator.name, language),
+                need="",
+            )
+
+    def _use_language(self, language: str) -> None:
+        self.session.language = language
+        i18n.use(language)
+        self._redraw()
+
+    def next_theme(self) -> None:
+        """Go to the next theme; an admin's choice is the box's."""
+        name = theme.following(theme.current())
+        self._use_theme(name)
+        self.say(_(theme.THEMES[name]))
+        if not self.session.may("admin"):
+            self.session.do("console theme", name, lambda store: store.settings.set(THEME_SETTING, name), need="admin")
+
+    def _use_theme(self, name: str) -> None:
+        theme.use(name)
+        self.theme = theme.current()
+        self._redraw()
+
+    def _redraw(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, ConsoleScreen) and screen.is_mounted:
+                screen.redraw()
+
+    # -- lock and leaving
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, (events.Key, events.MouseDown)):
+            self._touched = time.monotonic()
+        await super().on_event(event)
+
+    def _lock_if_anyone(self) -> None:
+        """Ask who it is, if there are operators. Who only looks (`--read-only`) is not asked."""
+        if self.session.read_only:
+            return
+        self.session.fetch(lambda store: store.operators.any(), lambda there: self.lock() if there else None)
+
+    def lock(self) -> None:
+        """Hide everything until an operator has signed in."""
+        from appliance.tui.screens.lock import LockScreen
+
+        if any(isinstance(screen, LockScreen) for screen in self.screen_stack):
+            return
+        name = self.session.operator.name if self.session.operator else ""
+        self.push_screen(LockScreen(self.box, name), self._signed_in)
+
+    def _signed_in(self, operator: Operator | None) -> None:
+        if operator is None:
+            return
+        self._touched = time.monotonic()
+        self.session.sign_in(operator)
+        if operator.language and not self._chosen_language:
+            self._use_language(operator.language)
+        else:
+            self.session.language = i18n.current().language
+        self._redraw()
+
+    def action_ask_leave(self) -> None:
+        self.ask_leave()
+
+    def ask_leave(self) -> None:
+        """Leave after a yes; tasks go on without a console."""
+        if isinstance(self.screen, Confirm):
+            return
+        lines = [_("Tasks and services go on without the console.")]
+        self.push_screen(
+            Confirm(_("Leave the console?"), lines, danger=False), lambda yes: self.exit() if yes else None
+        )

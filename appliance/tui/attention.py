@@ -1,0 +1,135 @@
+"""What needs the operator: pure functions from a snapshot to short sentences, the most urgent first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from appliance.events import BootStage, ServiceHealth, TaskKind, TaskState
+from appliance.model import Sighting, Task
+from appliance.tui import sentences, words
+from appliance.tui.i18n import _
+from appliance.tui.screens.table import HOST, TASK
+from appliance.tui.snapshot import Snapshot
+
+FAILED_FOR = timedelta(hours=24)  # how long a failed task is news
+SERVER_FOR = timedelta(minutes=15)  # how long another DHCP server is news
+BOOTING_FOR = timedelta(minutes=3)  # how long a PC that came no further is thought to be booting
+FULL = 0.9  # of the image disk
+
+SCREEN = "screen"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing to look at: a sentence, how bad, and where it leads (kind and key)."""
+
+    text: str
+    role: str = "warn"
+    target: tuple[str, Any] | None = None
+
+
+def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
+    """Everything that waits for somebody."""
+    return [
+        *_services(snapshot),
+        *_disk(snapshot),
+        *_servers(snapshot, dhcp_mode),
+        *_failures(snapshot),
+        *_masters(snapshot),
+        *_orders(snapshot),
+    ]
+
+
+def _services(snapshot: Snapshot) -> Iterator[Need]:
+    for service in snapshot.services:
+        if service.state in (ServiceHealth.FAILED, ServiceHealth.SILENT):
+            state = _(words.HEALTH[service.state])
+            text = _("Service {name} is {state} since {time}").format(
+                name=service.name, state=state, time=words.moment(service.since, snapshot.at)
+            )
+            why = f": {sentences.translate(service.words)}" if service.words else ""
+            yield Need(text + why, "bad", (SCREEN, "system"))
+
+
+def _disk(snapshot: Snapshot) -> Iterator[Need]:
+    disk = snapshot.gauges.disk
+    if disk.total_bytes and disk.used >= FULL:
+        yield Need(
+            _("The image disk is {percent} full: {free} left").format(
+                percent=words.percent(disk.used).strip(), free=words.size(disk.free_bytes)
+            ),
+            "bad",
+            (SCREEN, "system"),
+        )
+
+
+def _servers(snapshot: Snapshot, dhcp_mode: str) -> Iterator[Need]:
+    for server in snapshot.servers:
+        if dhcp_mode == "full" and snapshot.at - server.at < SERVER_FOR:
+            yield Need(
+                _("Another DHCP server answers on {interface}: {ip}").format(interface=server.interface, ip=server.ip),
+                "bad",
+                (SCREEN, "network"),
+            )
+
+
+def failures(snapshot: Snapshot) -> list[Task]:
+    """Failed tasks of the last day whose PC has got no task since."""
+    found, later = [], {task.host_id for task in snapshot.open_tasks}
+    for task in snapshot.ended_tasks:
+        recent = task.finished is not None and snapshot.at - task.finished < FAILED_FOR
+        if task.state is TaskState.FAILED and recent and (task.host_id is None or task.host_id not in later):
+            found.append(task)
+        later.add(task.host_id)
+    return found
+
+
+def _failures(snapshot: Snapshot) -> Iterator[Need]:
+    for task in failures(snapshot):
+        text = _("{host}  {kind} failed {time}: {error}").format(
+            host=words.subject(task),
+            kind=_(words.KINDS[task.kind]),
+            time=words.moment(task.finished, snapshot.at),
+            error=sentences.translate(task.error),
+        )
+        yield Need(text, "bad", (TASK, task.id))
+
+
+def _masters(snapshot: Snapshot) -> Iterator[Need]:
+    for task in snapshot.open_tasks:
+        if task.kind is TaskKind.CAPTURE and task.host_id is None and task.state is TaskState.WAITING:
+            text = _("Capture into {image} waits for the next unknown PC").format(image=task.image_name)
+            yield Need(text, "warn", (TASK, task.id))
+    for host in snapshot.hosts:
+        if host.sealed:
+            waits = host.id in snapshot.task_of_host
+            text = (
+                _("{host}  sealed, waits for its capture: start it from the network card")
+                if waits
+                else _("{host}  sealed, and no capture is ordered")
+            )
+            yield Need(text.format(host=host.name), "warn", (HOST, host.id))
+
+
+def _orders(snapshot: Snapshot) -> Iterator[Need]:
+    held: dict[int, int] = {}
+    for task in snapshot.open_tasks:
+        if task.held and task.order_id is not None:
+            held[task.order_id] = held.get(task.order_id, 0) + 1
+    for order in snapshot.orders:
+        if order.id in held:
+            text = _("{pcs} of order {number} ({pattern}) wait for your confirmation")
+            yield Need(text.format(pcs=words.pcs(held[order.id]), number=order.id, pattern=order.pattern), "warn")
+
+
+def booting(snapshot: Snapshot) -> list[Sighting]:
+    """PCs that were heard a moment ago and have not reached the agent or their own disk."""
+    on_the_way = (BootStage.DHCP, BootStage.LOADER, BootStage.SCRIPT, BootStage.KERNEL, BootStage.INITRD)
+    return [
+        sighting
+        for sighting in snapshot.sightings
+        if sighting.stage in on_the_way and timedelta() <= snapshot.at - sighting.at < BOOTING_FOR
+    ]

@@ -1,0 +1,70 @@
+"""The command palette: every screen and action, every host and image, by some letters of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+from appliance.tui import keys
+from appliance.tui.i18n import _
+from appliance.tui.screens.table import HOST, IMAGE, JOBS, SCREENS, load
+from appliance.tui.widgets.dialogs import Item, Pick
+
+if TYPE_CHECKING:
+    from appliance.tui.app import ConsoleApp
+
+GO, ACT, THING = "go", "act", "thing"
+_NOT_HERE = {"palette", "back", "find", "help"}  # without a thing or a screen to do them to, or already done
+
+
+def open_palette(app: ConsoleApp) -> None:
+    """Show the palette and do what is chosen."""
+
+    def chosen(key: tuple[str, str, object] | None) -> None:
+        if key is None:
+            return
+        what, name, detail = key
+        if what == GO:
+            app.go(name)
+        elif what == THING:
+            app.show_thing(name, detail)
+        else:
+            app.act(name, str(detail))
+
+    app.push_screen(Pick(_("What do you want to do or see?"), list(items(app))), chosen)
+
+
+def items(app: ConsoleApp) -> Iterator[Item]:
+    """All entries: actions of the screen shown first, then common ones, screens, the other screens' actions, things."""
+    session, here = app.session, app.base_screen
+    if here is not None:
+        title = next((_(entry.title) for entry in SCREENS if entry.name == here.NAME), "")
+        for key in here.own_keys():
+            yield _action(here.NAME, key, title)
+    absent = {"capture", "deploy", "new_pcs"} - {job.name for job in JOBS}
+    for key in keys.GLOBAL:
+        if key.name not in absent | _NOT_HERE and not session.may(key.need):
+            yield _action("", key, "")
+    for entry in SCREENS:
+        yield Item((GO, entry.name, ""), _(entry.title), _("screen, key {key}").format(key=entry.key))
+    for entry in SCREENS:
+        if here is None or entry.name != here.NAME:
+            for key in load(entry.path).KEYS:
+                if not session.may(key.need):
+                    yield _action(entry.name, key, _(entry.title))
+    kinds = {kind for entry in SCREENS for kind in entry.kinds}
+    snapshot = app.model.latest
+    if IMAGE in kinds:
+        for image in snapshot.images:
+            yield Item((THING, IMAGE, image.name), image.name, _("image"))
+    if HOST in kinds:
+        for host in snapshot.hosts:
+            yield Item((THING, HOST, host.id), host.name, _("host {macs}").format(macs=" ".join(host.macs)))
+
+
+def _action(screen: str, key: keys.Key, title: str) -> Item:
+    hint = (
+        _("{screen}, key {key}").format(screen=title, key=key.shown) if title else _("key {key}").format(key=key.shown)
+    )
+    name: Hashable = (ACT, screen, key.name)
+    return Item(name, _(key.words), hint)

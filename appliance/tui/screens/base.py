@@ -1,0 +1,286 @@
+"""What every screen has: tabs above, keys below, a notice in the rule between, one way from key to action.
+
+A screen says
+- `KEYS`: which meanings of `keys.TABLE` it has, and a method `do_<name>` for each (plain or async);
+- `ABOUT`: some sentences for its help page (message id);
+- `body()`: its widgets;
+- `show(snapshot)`: draw. Called with every new snapshot while the screen is in sight, when it comes into sight, and
+  after a change of language. It must be cheap: hand rows to a `RowList`, lines to a `Board` or a `Text`, and they find
+  out what has changed;
+- `main_list()`: the list that `/` filters, if there is one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Input
+
+from appliance.tui import keys
+from appliance.tui.i18n import _
+from appliance.tui.keys import Key
+from appliance.tui.screens.table import JOBS, SCREENS
+from appliance.tui.snapshot import Snapshot
+from appliance.tui.widgets.forms import Entry
+from appliance.tui.widgets.lines import Line, Lines
+from appliance.tui.widgets.rowlist import RowList
+from appliance.tui.widgets.status import Banner, OneLine, key_line, rule, tabs
+
+if TYPE_CHECKING:
+    from appliance.tui.app import ConsoleApp
+    from appliance.tui.session import Session
+
+_BY_LIST = {key.name for key in keys.LIST}  # the focused list does these
+
+
+class FindLine(Entry):
+    """What `/` opens: letters filter the list at once; Enter keeps the filter, Esc takes it away."""
+
+    DEFAULT_CSS = "FindLine { display: none; } FindLine.-shown { display: block; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "screen.find_nothing", show=False),
+        Binding("up,down,tab", "screen.find_done", show=False),
+    ]
+
+
+class ConsoleScreen(Screen[None], inherit_bindings=False):
+    """See the module."""
+
+    DEFAULT_CSS = "ConsoleScreen { layout: vertical; overflow: hidden hidden; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", show=False),
+        Binding("shift+tab", "app.focus_previous", show=False),
+    ]
+    NAME: ClassVar[str] = ""  # of its entry in `screens.table`
+    KEYS: ClassVar[tuple[Key, ...]] = ()
+    ABOUT: ClassVar[str] = ""
+    TABS: ClassVar[bool] = True  # whether it is one of the numbered screens
+    CAN_LEAVE: ClassVar[bool] = True  # whether number keys lead to another screen from here
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        own = [] if "BINDINGS" not in cls.__dict__ else list(cls.__dict__["BINDINGS"])
+        found = [_binding(key) for key in cls.__dict__.get("KEYS", ()) if key.name not in _BY_LIST]
+        cls.BINDINGS = own + found
+        super().__init_subclass__(**settings)
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The application."""
+        return self.app  # type: ignore[return-value]
+
+    @property
+    def session(self) -> Session:
+        """Who sits here; every change goes through it."""
+        return self.console.session
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest picture."""
+        return self.console.model.latest
+
+    # -- for subclasses
+
+    def body(self) -> ComposeResult:
+        """The widgets between the rules."""
+        raise NotImplementedError
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw this picture."""
+
+    def main_list(self) -> RowList[Any] | None:
+        """The list that `/` filters."""
+        return None
+
+    def go_to(self, kind: str, key: Any) -> None:
+        """Put the cursor on that thing (`screens.table.Entry.kinds`)."""
+
+    def first_focus(self) -> str:
+        """Selector of the widget that has the keys first; empty: the first that can."""
+        return ""
+
+    def retranslated(self) -> None:
+        """The language or theme has changed: draw what `show` does not."""
+
+    # -- frame
+
+    def compose(self) -> ComposeResult:
+        yield OneLine(self._tabs, id="tabs")
+        yield OneLine(lambda width: rule(width), id="rule")
+        yield Banner()
+        yield from self.body()
+        yield FindLine(id="find")
+        yield OneLine(self._notice, id="notice")
+        yield OneLine(self._keys, id="keys")
+
+    def _tabs(self, width: int) -> Line:
+        shown = [(entry.key, entry.title, entry.name == self.NAME) for entry in SCREENS]
+        return tabs(width, self.console.box, shown, self.console.clock_text())
+
+    def _notice(self, width: int) -> Line:
+        return rule(width, *self.console.notice)
+
+    def _keys(self, width: int) -> Line:
+        return key_line(width, self.own_keys(), self.common_keys(), self.console.who())
+
+    def own_keys(self) -> list[Key]:
+        """This screen's keys that the session may use."""
+        return [key for key in self.KEYS if not self.session.may(key.need)]
+
+    def common_keys(self) -> list[Key]:
+        """The keys of every screen that the session may use; help is the last."""
+        jobs = [keys.TABLE[job.name] for job in JOBS]
+        found = [*jobs, *keys.take("find", "palette", "leave", "help")]
+        return [key for key in found if not self.session.may(key.need)]
+
+    def on_mount(self) -> None:
+        selector = self.first_focus()
+        if selector:
+            self.query_one(selector).focus()
+        self.receive(self.snapshot)
+
+    def on_screen_resume(self) -> None:
+        self.receive(self.snapshot)
+        self.renew_frame()
+
+    def receive(self, snapshot: Snapshot) -> None:
+        """A new picture: the banner, then the screen's own."""
+        if not self.is_mounted:
+            return
+        self.query_one(Banner).put(snapshot.trouble, self.size.width)
+        self.show(snapshot)
+
+    def renew_frame(self) -> None:
+        """Draw notice, keys and tabs again if they have changed."""
+        for selector in ("#tabs", "#notice", "#keys"):
+            self.query_one(selector, OneLine).renew()
+
+    def redraw(self) -> None:
+        """Everything again, in the language and theme in use."""
+        self.retranslated()
+        self.receive(self.snapshot)
+        for widget in self.query(Lines):
+            widget.redraw()
+
+    # -- keys
+
+    async def action_act(self, name: str) -> None:
+        """The one way from a key to an action: refused in words when the session may not."""
+        key = next((key for key in (*self.KEYS, *keys.GLOBAL) if key.name == name), None)
+        if key is None:
+            return
+        refusal = self.session.may(key.need)
+        if refusal:
+            self.console.say(refusal, "alarm")
+            return
+        done = getattr(self, f"do_{name}")()
+        if inspect.isawaitable(done):
+            await done
+
+    def do_find(self) -> None:
+        """Filter the main list; without one, look for a thing by name."""
+        if self.main_list() is None:
+            self.do_palette()
+            return
+        line = self.query_one(FindLine)
+        line.add_class("-shown")
+        line.focus()
+        self.console.say(_("Type to filter; Enter keeps it, Esc shows all again."))
+
+    def action_find_done(self) -> None:
+        shown = self.main_list()
+        line = self.query_one(FindLine)
+        line.set_class(bool(line.value), "-shown")
+        if shown is not None:
+            shown.focus()
+
+    def action_find_nothing(self) -> None:
+        line = self.query_one(FindLine)
+        line.value = ""
+        self.action_find_done()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        shown = self.main_list()
+        if event.input.id == "find" and shown is not None:
+            event.stop()
+            shown.find(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id == "find":
+            event.stop()
+            self.action_find_done()
+
+    def do_back(self) -> None:
+        """Take a filter or marks away; a screen over another one goes."""
+        shown = self.main_list()
+        line = self.query_one(FindLine)
+        if line.value:
+            self.action_find_nothing()
+        elif shown is not None and shown.marked:
+            shown.unmark()
+        elif not self.TABS:
+            self.dismiss(None)
+
+    def do_palette(self) -> None:
+        self.console.open_palette()
+
+    def do_help(self) -> None:
+        from appliance.tui.screens.help import help_on
+
+        self.console.push_screen(help_on(self))
+
+    def do_language(self) -> None:
+        self.console.next_language()
+
+    def do_theme(self) -> None:
+        self.console.next_theme()
+
+    def do_leave(self) -> None:
+        self.console.ask_leave()
+
+    def do_capture(self) -> None:
+        self.console.open_job("capture")
+
+    def do_deploy(self) -> None:
+        self.console.open_job("deploy")
+
+    def do_new_pcs(self) -> None:
+        self.console.open_job("new_pcs")
+
+    def action_go(self, name: str) -> None:
+        if self.CAN_LEAVE:
+            self.console.go(name)
+
+
+def _binding(key: Key) -> Binding:
+    return Binding(key.key, f"act('{key.name}')", show=False, id=None)
+
+
+def common_bindings() -> list[BindingType]:
+    """Number keys for the screens of the table, and the keys of every screen."""
+    there = {job.name for job in JOBS}
+    absent = {"capture", "deploy", "new_pcs"} - there
+    numbers: list[BindingType] = [Binding(entry.key, f"go('{entry.name}')", show=False) for entry in SCREENS]
+    return numbers + [_binding(key) for key in keys.GLOBAL if key.name not in absent]
+
+
+class NumberedScreen(ConsoleScreen):
+    """One of the screens behind a number key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = common_bindings()
+
+
+class OverScreen(ConsoleScreen):
+    """A screen over another one, for one thing or one job: Esc leads back. Push it with `app.push_screen`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        _binding(key) for key in keys.GLOBAL if key.name in ("back", "help", "language", "theme", "find")
+    ]
+    TABS: ClassVar[bool] = False
+    CAN_LEAVE: ClassVar[bool] = False
+
+    def common_keys(self) -> list[Key]:
+        return list(keys.take("back", "help"))

@@ -1,0 +1,1 @@
+"""Widgets of the console: everything is drawn line by line from pieces of text with a role."""

@@ -1,0 +1,105 @@
+"""The lines round every screen: tabs above, keys below, rules that carry notices, the banner of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from appliance.tui import sentences
+from appliance.tui.i18n import _
+from appliance.tui.keys import Key
+from appliance.tui.snapshot import Trouble
+from appliance.tui.widgets.glyphs import LINE, clean
+from appliance.tui.widgets.lines import Line, Lines, cut, spread, width_of, wrap
+
+
+class OneLine(Lines):
+    """A line that a function makes whenever it is drawn."""
+
+    DEFAULT_CSS = "OneLine { height: 1; }"
+
+    def __init__(self, make: Callable[[int], Line], *, id: str | None = None) -> None:
+        """`make` gets the width in cells."""
+        super().__init__(id=id)
+        self._make = make
+
+    def line_count(self) -> int:
+        return 1
+
+    def make_line(self, index: int, width: int) -> Line:
+        return self._make(width)
+
+
+def rule(width: int, notice: str = "", role: str = "notice") -> Line:
+    """A line across the screen, with a notice in it if there is one."""
+    if not notice:
+        return ((LINE * width, "rule"),)
+    text = f" {clean(notice)} "
+    if len(text) > width - 4:
+        text = text[: width - 5] + "~"
+    return ((LINE * 2, "rule"), (text, role), (LINE * (width - 2 - len(text)), "rule"))
+
+
+def tabs(width: int, box: str, screens: Sequence[tuple[str, str, bool]], right: str) -> Line:
+    """` Diecast lab-b204   1 Overview 2 Hosts ...`: key, title and whether it is shown, of each screen."""
+    pieces: list[tuple[str, str]] = []
+    for key, title, here in screens:
+        pieces += [(key, "tab" if here else "key"), (f" {_(title)}", "tab" if here else ""), (" ", "")]
+    names = tuple(pieces)
+    room = width - width_of(names)
+    head: Line = ((" Diecast", "title"), (f" {clean(box)}", ""), ("   ", ""))
+    while head and width_of(head) > room:
+        head = head[:-1]
+    line = (*(head or ((" ", ""),)), *names)
+    return spread(line, ((clean(right) + " ", "dim"),), width) if room - width_of(head) > len(right) + 2 else line
+
+
+def key_line(width: int, own: Sequence[Key], common: Sequence[Key], right: str) -> Line:
+    """The keys that fit: the screen's own first; the last common one (help) always."""
+    tail = _pieces(common[-1]) if common else ()
+    who: Line = ((clean(right) + " ", "dim"),) if right else ()
+    room = width - width_of(tail) - 1
+    if width_of(who) > room // 2:
+        who = ()
+    kept: tuple[tuple[str, str], ...] = ((" ", ""),)
+    for key in (*own, *common[:-1]):
+        pieces = _pieces(key)
+        if width_of(kept) + width_of(pieces) > room - width_of(who):
+            break
+        kept += pieces
+    return spread((*kept, *tail), who, width)
+
+
+def _pieces(key: Key) -> Line:
+    return ((key.shown, "key"), (f" {_(key.label)}  ", ""))
+
+
+class Banner(Lines):
+    """Why the picture is old, and what to do. Not there while all is well."""
+
+    DEFAULT_CSS = "Banner { height: auto; display: none; } Banner.-shown { display: block; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="banner")
+        self._trouble: Trouble | None = None
+        self._lines: list[str] = []
+
+    def put(self, trouble: Trouble | None, width: int) -> None:
+        """Show `trouble`, or nothing."""
+        lines: list[str] = []
+        if trouble is not None:
+            text = " ".join(filter(None, (sentences.translate(trouble.message), sentences.translate(trouble.hint))))
+            text += " " + _("What you see is the last that was known.")
+            lines = wrap(clean(text), max(20, width - 4))[:4]
+        if lines == self._lines:
+            return
+        self._lines = lines
+        self.styles.height = max(1, len(lines))
+        self.set_class(bool(lines), "-shown")
+        self.redraw()
+
+    def line_count(self) -> int:
+        return len(self._lines)
+
+    def make_line(self, index: int, width: int) -> Line:
+        text = ("! " if index == 0 else "  ") + self._lines[index]
+        return cut(((f" {text}".ljust(width), "alarm"),), width)
