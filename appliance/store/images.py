@@ -69,24 +69,8 @@ class Images:
 
     def resolve(self, text: str) -> ImageVersion:
         """`NAME` (its newest version) or `NAME@NUMBER`. Raises `NotFound` and `UsageError` in words."""
-        name, at, number = text.partition("@")
-        if at and not (number.isascii() and number.isdigit()):
-            raise UsageError(f"'{text}' names no version.", hint="Write IMAGE or IMAGE@NUMBER, for example win11@3.")
         with self._database.read() as sql:
-            image = _get(sql, name)
-            query = _versions().where(VersionRow.image_id == image.id).order_by(VersionRow.number.desc())
-            found = [ImageVersion(**row) for row in dicts(query, sql)]
-        if not found:
-            raise NotFound(
-                f"Image {image.name} has no version.", hint=f"Capture one: diecast capture HOST --image {image.name}"
-            )
-        if not at:
-            return found[0]
-        for candidate in found:
-            if candidate.number == int(number):
-                return candidate
-        there = ", ".join(str(candidate.number) for candidate in reversed(found))
-        raise NotFound(f"Image {image.name} has no version {number}.", hint=f"It has: {there}.")
+            return _resolve(sql, text)
 
     def commit(self, task_id: int, version: ImageVersion, *, now: datetime | None = None) -> Task:
         """Make `version` exist and end its capture task, both or neither.
@@ -109,6 +93,22 @@ class Images:
             values = {"sealed": False, "version_id": version.id}
             HostRow.update(**values).where(HostRow.id == task.host_id).execute(sql)
             return done
+
+    def set_notes(self, name: str, notes: str) -> Image:
+        """Keep the operator's words about an image. Raises `NotFound`."""
+        with self._database.write() as sql:
+            image = _get(sql, name)
+            ImageRow.update(notes=notes).where(ImageRow.id == image.id).execute(sql)
+            return _get(sql, name)
+
+    def set_version_notes(self, text: str, notes: str) -> ImageVersion:
+        """Keep the operator's words about `NAME@NUMBER`, or an image's newest version. Raises as `resolve`."""
+        with self._database.write() as sql:
+            known = _resolve(sql, text)
+            image = _get(sql, known.image_name)
+            which = (VersionRow.image_id == image.id) & (VersionRow.number == known.number)
+            VersionRow.update(notes=notes).where(which).execute(sql)
+            return _resolve(sql, f"{known.image_name}@{known.number}")
 
     def remove_version(self, version_id: str, *, image_name: str | None = None) -> None:
         """Forget a version; its chunks go with the next collection.
@@ -160,6 +160,26 @@ def version(sql: peewee.SqliteDatabase, version_id: str) -> ImageVersion:
     if row is None:
         raise NotFound(f"There is no version {version_id[:12]}.", hint="See: diecast image list")
     return ImageVersion(**row)
+
+
+def _resolve(sql: peewee.SqliteDatabase, text: str) -> ImageVersion:
+    name, at, number = text.partition("@")
+    if at and not (number.isascii() and number.isdigit()):
+        raise UsageError(f"'{text}' names no version.", hint="Write IMAGE or IMAGE@NUMBER, for example win11@3.")
+    image = _get(sql, name)
+    query = _versions().where(VersionRow.image_id == image.id).order_by(VersionRow.number.desc())
+    found = [ImageVersion(**row) for row in dicts(query, sql)]
+    if not found:
+        raise NotFound(
+            f"Image {image.name} has no version.", hint=f"Capture one: diecast capture HOST --image {image.name}"
+        )
+    if not at:
+        return found[0]
+    for candidate in found:
+        if candidate.number == int(number):
+            return candidate
+    there = ", ".join(str(candidate.number) for candidate in reversed(found))
+    raise NotFound(f"Image {image.name} has no version {number}.", hint=f"It has: {there}.")
 
 
 def canonical_name(sql: peewee.SqliteDatabase, name: str) -> str:

@@ -207,9 +207,11 @@ class Tasks:
         with self._database.read() as sql:
             return lifecycle.get(sql, task_id)
 
-    def list(self, *, active_only: bool = False, limit: int = 200) -> builtins.list[Task]:
-        """Tasks, newest first; with `active_only` those that are not finished."""
+    def list(self, *, active_only: bool = False, host_id: int | None = None, limit: int = 200) -> builtins.list[Task]:
+        """Tasks, newest first; with `active_only` those that are not finished, with `host_id` that host's."""
         query = TaskRow.select(*lifecycle.COLUMNS).order_by(TaskRow.id.desc()).limit(limit)
+        if host_id is not None:
+            query = query.where(TaskRow.host_id == host_id)
         if active_only:
             query = query.where(TaskRow.state.in_(lifecycle.OPEN_STATES))
         with self._database.read() as sql:

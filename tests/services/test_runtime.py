@@ -7,11 +7,15 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,9 +24,7 @@ from appliance.errors import Unavailable, UsageError
 from appliance.events import ServiceHealth
 from appliance.services import runtime
 from appliance.services.runtime import LineFormatter, Notifier, Serve, run_services, supervise
-
-if TYPE_CHECKING:
-    from appliance.store import Store
+from appliance.store import Store
 
 SILENT = Notifier()
 
@@ -50,7 +52,7 @@ class HealthBook:
 
 
 def book() -> Store:
-    return cast("Store", HealthBook())
+    return cast(Store, HealthBook())
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ async def run(
     notifier: Notifier = SILENT,
     store: HealthBook | None = None,
 ) -> None:
-    used = cast("Store", store or HealthBook())
+    used = cast(Store, store or HealthBook())
     await supervise(services, Settings(), used, stop or asyncio.Event(), notifier)
 
 
@@ -259,6 +261,26 @@ async def test_a_store_that_is_away_stops_no_service_and_is_complained_of_once(
     stop.set()
     await running
     assert caplog.text.count("nobody can be told") == 1
+
+
+def test_a_service_that_is_killed_falls_silent_and_one_that_is_told_to_stop_has_stopped(tmp_path: Path) -> None:
+    config = tmp_path / "diecast.toml"
+    folders = "".join(f'{name} = "{tmp_path / name}"\n' for name in ("state", "images", "boot", "run"))
+    config.write_text(f"[paths]\n{folders}")
+    command = [sys.executable, "-m", "tests.services.run_service", str(config), "scheduler"]
+    with Store.open(tmp_path / "state" / "diecast.sqlite") as store:
+
+        def state_after(seconds: float) -> ServiceHealth:
+            (state,) = store.services.list(now=datetime.now(UTC) + timedelta(seconds=seconds))
+            return state.state
+
+        for number, end in ((signal.SIGKILL, ServiceHealth.SILENT), (signal.SIGTERM, ServiceHealth.STOPPED)):
+            with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+                while process.pid not in [s.pid for s in store.services.list() if s.state is ServiceHealth.OK]:
+                    assert process.poll() is None
+                    time.sleep(0.02)
+                process.send_signal(number)
+            assert state_after(60) is end
 
 
 def record(message: str, *args: Any, level: int = logging.INFO) -> logging.LogRecord:

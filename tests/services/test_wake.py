@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.events import ServiceHealth
 from appliance.services import wake
 from appliance.store import Store
 from tests.services.dhcp_wires import BOX, Wires
@@ -110,4 +111,4 @@ def test_the_scheduler_wakes_whom_the_operator_asked_for(tmp_path: Path) -> None
                 assert [heard(pc)[2], heard(pc)[2]] == [MAGIC, MAGIC.replace("525400aa0102", "525400aa0103")]
             finally:
                 process.terminate()
-        assert [state.name for state in store.services.list()] == ["scheduler"]
+        assert [(state.name, state.state) for state in store.services.list()] == [("scheduler", ServiceHealth.STOPPED)]

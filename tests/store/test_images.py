@@ -146,3 +146,18 @@ def test_removing_what_is_not_there_says_so(store: Store) -> None:
         store.images.remove("x")
     with pytest.raises(NotFound, match="no version"):
         store.images.remove_version("d" * 64)
+
+
+def test_an_image_and_each_of_its_versions_have_notes_of_their_own(
+    store: Store, captured: Callable[..., ImageVersion]
+) -> None:
+    captured("a")
+    captured("b")
+    assert store.images.set_notes("WIN11", "for room B").notes == "for room B"
+    assert store.images.set_version_notes("win11@1", "without printer").notes == "without printer"
+    assert [version.notes for version in store.images.versions("win11")] == ["", "without printer"]
+    assert store.images.get("win11").notes == "for room B"
+    with pytest.raises(NotFound, match="no version 3"):
+        store.images.set_version_notes("win11@3", "x")
+    with pytest.raises(NotFound, match="no image 'lab'"):
+        store.images.set_notes("lab", "x")

@@ -178,3 +178,12 @@ def test_the_log_keeps_lines_in_order_and_has_an_end(store: Store, pc1: Host, mo
         store.tasks.log(99)
     with pytest.raises(NotFound):
         store.tasks.events(99)
+
+
+def test_a_hosts_history_is_its_own(store: Store, pc1: Host, pc2: Host) -> None:
+    first = store.tasks.capture(pc1, "win11")
+    store.tasks.cancel(first.id)
+    store.tasks.capture(pc2, "win11")
+    second = store.tasks.capture(pc1, "win11")
+    assert [task.id for task in store.tasks.list(host_id=pc1.id)] == [second.id, first.id]
+    assert [task.id for task in store.tasks.list(host_id=pc1.id, active_only=True)] == [second.id]
