@@ -38,6 +38,7 @@ _MODULES: tuple[tuple[str, str], ...] = (
     ("nfs", "nfs"),
     ("scheduler", "scheduler"),
     ("ingest", "scheduler"),
+    ("wake", "scheduler"),
     ("cast", "cast"),
     *((name, "http") for name in ("http", "boot_pages", "agent_calls", "image_calls", "metrics", "uploads")),
 )
