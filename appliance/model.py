@@ -105,6 +105,7 @@ class Sighting:
     ip: str = ""
     host_name: str = ""
     detail: str = ""
+    steps: tuple[tuple[BootStage, datetime], ...] = ()  # of that boot, each with the time it was first reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import peewee
 from appliance.errors import Conflict, NotFound, UsageError
 from appliance.events import BootStage, LocalBoot, UefiLoader
 from appliance.model import Host, Inventory, Sighting, WakeCall, check_name, normalise_mac
-from appliance.store import identity, lifecycle, waking
+from appliance.store import bootsteps, identity, lifecycle, waking
 from appliance.store.database import Database
 from appliance.store.rows import (
     DockMacRow,
@@ -461,6 +461,7 @@ def _sound(values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
 def _sight(sql: peewee.SqliteDatabase, mac: str, values: dict[str, Any]) -> None:
     """Insert or update one sighting. Later stages of one boot know less than its DHCP request: what they lack stays."""
     known = first(SightingRow.select().where(SightingRow.mac == mac), sql)
+    values["steps"] = bootsteps.reached(known["steps"] if known else (), values["stage"], values["at"])
     if known is not None:
         keep = {"uuid": None, "arch": None, "ip": ""} if values["stage"] is not BootStage.DHCP else {"ip": ""}
         values = {key: known[key] if key in keep and value == keep[key] else value for key, value in values.items()}

@@ -37,6 +37,7 @@ from appliance.store.rows import (
     CastMemberRow,
     CastRow,
     DhcpServerRow,
+    DockMacRow,
     HostRow,
     LeaseRow,
     MacRow,
@@ -76,6 +77,7 @@ class Picture:
     leases: tuple[Lease, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     servers: tuple[DhcpServer, ...] = ()
+    docks: tuple[str, ...] = ()  # MACs of shared docks, in order
     sightings: tuple[Sighting, ...] = ()  # the last `RECENT_SIGHTINGS`, newest first
     services: tuple[ServiceState, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
@@ -153,6 +155,10 @@ def _pair(key: str, value: str) -> tuple[str, str]:
     return key, value
 
 
+def _address(address: str) -> str:
+    return address
+
+
 def _member(cast_id: int, **values: Any) -> tuple[int, CastMember]:
     return cast_id, CastMember(**values)
 
@@ -180,6 +186,7 @@ class Pictures:
             "servers": _List(
                 DhcpServerRow.select(*columns(DhcpServerRow, DhcpServer)).order_by(DhcpServerRow.at.desc()), DhcpServer
             ),
+            "docks": _List(DockMacRow.select(DockMacRow.address).order_by(DockMacRow.address), _address),
             "sightings": _List(_sightings(), Sighting),
             "services": _List(
                 ServiceRow.select(*columns(ServiceRow, ServiceState)).order_by(ServiceRow.name), ServiceState

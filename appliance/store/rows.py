@@ -116,6 +116,18 @@ class JsonField(_Field):
         return json.loads(value)
 
 
+class StepsField(_Field):
+    """Stages of a boot, each with its time, as a JSON list of pairs."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: Iterable[tuple[BootStage, datetime]]) -> str:
+        return json.dumps([(str(stage), at.astimezone(UTC).isoformat(timespec="microseconds")) for stage, at in value])
+
+    def python_value(self, value: str) -> tuple[tuple[BootStage, datetime], ...]:
+        return tuple((BootStage(stage), datetime.fromisoformat(at)) for stage, at in json.loads(value))
+
+
 class RoomRow(peewee.Model):
     id = peewee.AutoField()
     name = peewee.TextField(collation="NOCASE")
@@ -182,6 +194,7 @@ class SightingRow(peewee.Model):
     arch = peewee.IntegerField(null=True)
     ip = peewee.TextField()
     detail = peewee.TextField()
+    steps = StepsField()
 
     class Meta:
         table_name = "sighting"

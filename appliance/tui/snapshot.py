@@ -89,6 +89,7 @@ class Snapshot:
     leases: tuple[Lease, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     servers: tuple[DhcpServer, ...] = ()
+    docks: tuple[str, ...] = ()  # MACs of shared docks
     sightings: tuple[Sighting, ...] = ()  # newest first
     services: tuple[ServiceState, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)

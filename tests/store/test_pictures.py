@@ -18,6 +18,7 @@ def test_a_picture_shows_what_the_verbs_show(store: Store) -> None:
     store.tasks.deploy(host, store.images.resolve("win11"))
     store.tasks.order_new_pcs(store.images.resolve("win11"), 2, "NEW-{nn}")
     store.hosts.seen("52:54:00:aa:01:02", BootStage.DHCP, ip="10.20.5.2", arch=7)
+    store.hosts.add_dock_mac("52:54:00:dd:00:01")
     store.settings.set("console.theme", "monochrome")
     store.services.beat("http", ServiceHealth.OK, pid=1, started=NOON, now=NOON)
     picture = store.pictures().read(now=NOON)
@@ -29,6 +30,7 @@ def test_a_picture_shows_what_the_verbs_show(store: Store) -> None:
     assert [task.state for task in picture.ended_tasks] == [TaskState.DONE]
     assert list(picture.orders) == store.tasks.orders()
     assert list(picture.sightings) == store.hosts.sightings()
+    assert list(picture.docks) == store.hosts.dock_macs() == ["52:54:00:dd:00:01"]
     assert list(picture.services) == store.services.list(now=NOON)
     assert picture.settings == (("console.theme", "monochrome"),)
 

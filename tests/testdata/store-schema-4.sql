@@ -175,8 +175,8 @@ CREATE TABLE sighting (
         arch INTEGER,
         ip TEXT NOT NULL DEFAULT '',
         detail TEXT NOT NULL DEFAULT ''
-    );
-INSERT INTO "sighting" VALUES('52:54:00:00:00:07','dhcp','2026-11-23T12:00:00.000000+00:00',NULL,11,'','');
+    , steps TEXT NOT NULL DEFAULT '[]');
+INSERT INTO "sighting" VALUES('52:54:00:00:00:07','dhcp','2026-11-23T12:00:00.000000+00:00',NULL,11,'','','[["dhcp", "2026-11-23T12:00:00.000000+00:00"]]');
 CREATE TABLE task (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         kind TEXT NOT NULL,

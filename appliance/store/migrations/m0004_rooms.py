@@ -1,7 +1,7 @@
 """Schema 4: rooms; when a task starts, and whether its PC is woken or held; how services are; who may use the console.
 
-An order for new PCs says when and why it was closed. `task_state` serves the scheduler, which asks for tasks by state
-twice a second, and the console.
+An order for new PCs says when and why it was closed; a sighting, when each stage of the boot was reached. `task_state`
+serves the scheduler, which asks for tasks by state twice a second, and the console.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ STATEMENTS: tuple[str, ...] = (
     "ALTER TABLE new_pc_order ADD COLUMN room_id INTEGER REFERENCES room (id) ON DELETE SET NULL",
     "ALTER TABLE new_pc_order ADD COLUMN closed TEXT",
     "ALTER TABLE new_pc_order ADD COLUMN why TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sighting ADD COLUMN steps TEXT NOT NULL DEFAULT '[]'",
     """
     CREATE TABLE wake (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
