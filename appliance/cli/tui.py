@@ -6,7 +6,7 @@ import argparse
 
 from appliance.cli.command import Command, argument
 from appliance.cli.context import Context
-from appliance.errors import UsageError
+from appliance.errors import Unavailable, UsageError
 
 _NOTES = """\
 Keys: ? shows those of a screen. Several consoles may be open at once, at the box and over SSH; each shows
@@ -25,6 +25,13 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     settings = context.settings
     app = ConsoleApp(lambda: Store.open(settings.paths.database), session, settings)
     app.run()
+    if app.defect is not None:
+        if options.debug:
+            raise app.defect
+        raise Unavailable(
+            f"The console ended on a defect: {type(app.defect).__name__}: {app.defect}.",
+            hint="Start it again; diecast --debug tui shows where it happens.",
+        )
     return app.return_code or 0
 
 

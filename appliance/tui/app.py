@@ -50,7 +50,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "ask_leave", show=False)]
     CSS = """
     * { scrollbar-size: 0 0; }
-    Screen, Screen:ansi { background: ansi_default; color: ansi_default; }
+    ConsoleScreen, ConsoleScreen:ansi { background: ansi_default; color: ansi_default; }
     Screen:ansi.-screen-suspended { text-style: none; }
     """
 
@@ -133,6 +133,16 @@ class ConsoleApp(App[None], inherit_bindings=False):
         minutes = self.model.latest.settings.get(LOCK_SETTING, "")
         if minutes.isdigit() and 0 < int(minutes) * 60 <= now - self._touched:
             self._lock_if_anyone()
+
+    def _fatal_error(self) -> None:
+        """A defect: leave the terminal clean, and let the command say it in words (`cli.tui`)."""
+        self.bell()
+        self._close_messages_no_wait()
+
+    @property
+    def defect(self) -> Exception | None:
+        """The exception that ended the console."""
+        return self._exception
 
     # -- screens
 

@@ -44,14 +44,20 @@ def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
 
 
 def _services(snapshot: Snapshot) -> Iterator[Need]:
+    """Services that failed say why; those that fell silent together are one line."""
+    silent = [service for service in snapshot.services if service.state is ServiceHealth.SILENT]
     for service in snapshot.services:
-        if service.state in (ServiceHealth.FAILED, ServiceHealth.SILENT):
-            state = _(words.HEALTH[service.state])
-            text = _("Service {name} is {state} since {time}").format(
-                name=service.name, state=state, time=words.moment(service.since, snapshot.at)
+        if service.state is ServiceHealth.FAILED:
+            text = _("Service {name} failed {time}").format(
+                name=service.name, time=words.moment(service.since, snapshot.at)
             )
             why = f": {sentences.translate(service.words)}" if service.words else ""
             yield Need(text + why, "bad", (SCREEN, "system"))
+    if silent:
+        names = ", ".join(service.name for service in silent)
+        since = words.moment(min(service.since for service in silent), snapshot.at)
+        text = _("No sign of life since {time}: {names}").format(time=since, names=names)
+        yield Need(text, "bad", (SCREEN, "system"))
 
 
 def _disk(snapshot: Snapshot) -> Iterator[Need]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from appliance.tui.app import ConsoleApp
 
 GO, ACT, THING = "go", "act", "thing"
-_NOT_HERE = {"palette", "back", "find", "help"}  # without a thing or a screen to do them to, or already done
+# What is done by the cursor, or only where one already is.
+_NOT_HERE = {"palette", "back", "find", *(key.name for key in keys.LIST)}
 
 
 def open_palette(app: ConsoleApp) -> None:
@@ -40,7 +41,8 @@ def items(app: ConsoleApp) -> Iterator[Item]:
     if here is not None:
         title = next((_(entry.title) for entry in SCREENS if entry.name == here.NAME), "")
         for key in here.own_keys():
-            yield _action(here.NAME, key, title)
+            if key.name not in _NOT_HERE:
+                yield _action(here.NAME, key, title)
     absent = {"capture", "deploy", "new_pcs"} - {job.name for job in JOBS}
     for key in keys.GLOBAL:
         if key.name not in absent | _NOT_HERE and not session.may(key.need):
@@ -50,7 +52,7 @@ def items(app: ConsoleApp) -> Iterator[Item]:
     for entry in SCREENS:
         if here is None or entry.name != here.NAME:
             for key in load(entry.path).KEYS:
-                if not session.may(key.need):
+                if key.name not in _NOT_HERE and not session.may(key.need):
                     yield _action(entry.name, key, _(entry.title))
     kinds = {kind for entry in SCREENS for kind in entry.kinds}
     snapshot = app.model.latest

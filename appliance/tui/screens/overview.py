@@ -22,7 +22,8 @@ from appliance.tui.widgets.lines import EMPTY_LINE, Board, BoardLine, Line, cut,
 
 SERVICES = ("dhcp", "tftp", "http", "nfs", "cast", "scheduler")
 _MOST_NEEDS = 6  # on a small screen; the rest is counted
-_BAR = 20
+_KIND = 9  # cells of the first column
+_BAR = 16  # cells in 80 columns
 _MODES = {"full": N_("full DHCP"), "proxy": N_("proxy DHCP"), "off": N_("no DHCP")}
 _ORDER = (TaskState.RUNNING, TaskState.VERIFYING, TaskState.BOOTING, TaskState.WAITING, TaskState.SCHEDULED)
 
@@ -85,23 +86,30 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _services_line(snapshot: Snapshot, width: int) -> Line:
-    states = {service.name: service for service in snapshot.services}
+    states = {service.name: service.state for service in snapshot.services}
     names = [name for name in SERVICES if name in states] + [name for name in states if name not in SERVICES]
-    pieces: list[tuple[str, str]] = [_label(_("Services"))]
-    for name in names:
-        health = states[name].state
-        pieces += [(f"{name} ", ""), (_(words.HEALTH[health]) + "  ", words.HEALTH_ROLES[health])]
     if not names:
-        pieces.append((_("none has ever run"), "warn"))
+        return (_label(_("Services")), (_("none has ever run"), "warn"))
+    right = _disk(snapshot)
+    one_by_one: list[tuple[str, str]] = [_label(_("Services"))]
+    for name in names:
+        one_by_one += [(f"{name} ", ""), (_(words.HEALTH[states[name]]) + "  ", words.HEALTH_ROLES[states[name]])]
+    if width_of(tuple(one_by_one)) + width_of(right) <= width:
+        return spread(tuple(one_by_one), right, width)
+    grouped: list[tuple[str, str]] = [_label(_("Services"))]
+    for health in dict.fromkeys(states[name] for name in names):
+        grouped.append((" ".join(name for name in names if states[name] is health) + " ", ""))
+        grouped.append((_(words.HEALTH[health]) + "  ", words.HEALTH_ROLES[health]))
+    return spread(tuple(grouped), right if width_of(tuple(grouped)) + width_of(right) <= width else (), width)
+
+
+def _disk(snapshot: Snapshot) -> Line:
     disk = snapshot.gauges.disk
     if not disk.total_bytes:
-        return tuple(pieces)
-    used = _("images {used} of {total}").format(
-        used=words.size(disk.total_bytes - disk.free_bytes), total=words.size(disk.total_bytes)
-    )
-    right: Line = ((used + " ", "bad" if disk.used >= attention.FULL else ""),)
-    line = tuple(pieces)
-    return spread(line, right if width_of(line) + len(used) + 2 <= width else (), width)
+        return ()
+    used = words.size(disk.total_bytes - disk.free_bytes)
+    text = _("images {used} of {total}").format(used=used, total=words.size(disk.total_bytes))
+    return ((text + " ", "bad" if disk.used >= attention.FULL else ""),)
 
 
 def _network_line(snapshot: Snapshot, width: int, dhcp_mode: str) -> Line:
@@ -161,7 +169,7 @@ def _running_lines(snapshot: Snapshot, width: int, room: int) -> list[BoardLine]
             stage=words.stage(sighting.stage), time=words.clock(sighting.at), ago=words.ago(sighting.at, snapshot.at)
         )
         who = sighting.host_name or sighting.mac
-        line: Line = ((fit(" " + _("boot"), 7), "busy"), (fit(clean(who), 22) + "  ", ""), (text, ""))
+        line: Line = ((fit(" " + _("boot"), _KIND), "busy"), (fit(clean(who), 18) + "  ", ""), (text, ""))
         lines.append(BoardLine(cut(line, width), _target(HOST, host.id) if host else None))
     if not lines:
         return [BoardLine(((" " + _("Nothing."), "dim"),))]
@@ -191,7 +199,7 @@ def _task_line(snapshot: Snapshot, task: Task, width: int) -> Line:
     target = snapshot.task_target(task)
     what = f"{target} <- {words.subject(task)}" if arrow == "<-" else f"{words.subject(task)} <- {target}"
     if task.state is not TaskState.RUNNING:
-        line: Line = ((fit(f" {_(words.KINDS[task.kind])}", 9), "busy"), (fit(clean(what), 30) + "  ", ""))
+        line: Line = ((fit(f" {_(words.KINDS[task.kind])}", _KIND), "busy"), (fit(clean(what), 30) + "  ", ""))
         return cut((*line, (words.state(task), words.STATE_ROLES[task.state])), width)
     left = words.seconds_left(task)
     shown = words.duration(left) if left is not None else ""
@@ -199,14 +207,14 @@ def _task_line(snapshot: Snapshot, task: Task, width: int) -> Line:
 
 
 def _bar_line(kind: str, what: str, share: float, state: str, left: str, width: int) -> Line:
-    cells = max(10, min(_BAR + (width - 80) // 3, 50))
+    cells = max(10, min(_BAR + (width - 80) // 2, 50))
     rest: Line = (
         *bar(share, cells),
         (f" {words.percent(share)}  {state:>9}  ", ""),
-        (fit(_("{time} left").format(time=left) if left else "", 15), "dim"),
+        (fit(_("{time} left").format(time=left) if left else "", 13), "dim"),
     )
-    room = width - width_of(rest) - 10
-    return cut(((fit(f" {kind}", 9), "busy"), (fit(clean(what), room) + " ", ""), *rest), width)
+    room = width - width_of(rest) - _KIND - 1
+    return cut(((fit(f" {kind}", _KIND), "busy"), (fit(clean(what), room) + " ", ""), *rest), width)
 
 
 def _last_hour(snapshot: Snapshot) -> Line:

@@ -35,7 +35,7 @@ class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
     """A titled box in the middle. Subclasses fill it (`body`) and dismiss with the answer."""
 
     DEFAULT_CSS = f"""
-    Dialog {{ align: center middle; }}
+    Dialog, Dialog:ansi {{ align: center middle; background: transparent; }}
     Dialog > #box {{
         width: {WIDTH}; max-width: 100%; height: auto; max-height: 100%;
         border: solid $border; padding: 0 1; background: ansi_default;

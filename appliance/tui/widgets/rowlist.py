@@ -26,7 +26,7 @@ GAP = 2
 _MARKED, _PLAIN = "■ ", "  "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: with them `Column[Task](...)` cannot be called
 class Column(Generic[R]):
     """One column. `title` is a message id (`N_`); it is translated when it is drawn."""
 
