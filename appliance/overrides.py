@@ -25,7 +25,7 @@ CHANGED = "config-changed."
 
 # Section of the settings -> services that read it when they start.
 READERS: dict[str, tuple[str, ...]] = {
-    "network": ("dhcp", "tftp", "http", "nfs", "cast"),
+    "network": ("dhcp", "tftp", "http", "nfs", "scheduler", "cast"),
     "dhcp": ("dhcp",),
     "tftp": ("tftp",),
     "http": ("dhcp", "tftp", "http"),
