@@ -70,6 +70,7 @@ OWN: tuple[Key, ...] = (
     Key("verify", "v", "v", N_("Verify"), N_("Read it again and check every byte"), OPERATOR),
     Key("wake", "w", "w", N_("Wake"), N_("Wake over the network"), OPERATOR),
     Key("group", "g", "g", N_("Room"), N_("Put what is chosen into a room"), OPERATOR),
+    Key("seal", "z", "z", N_("Seal"), N_("Seal: no start from its own disk before its capture"), OPERATOR),
     Key("limit", "m", "m", N_("Limit"), N_("Limit its rate"), OPERATOR),
     Key("prefer", "p", "p", N_("Prefer"), N_("Serve it before the others"), OPERATOR),
     Key("begin", "b", "b", N_("Begin"), N_("Begin now, wait for nobody more"), OPERATOR),

@@ -19,6 +19,8 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from appliance.errors import ApplianceError
+from appliance.tui import sentences
 from appliance.tui.i18n import N_, _
 from appliance.tui.widgets.forms import Entry, Field, FormRows
 from appliance.tui.widgets.glyphs import clean
@@ -105,6 +107,7 @@ class Form(Dialog[dict[str, Any]]):
         self._lines = lines
         self._check = check
         self._save = save
+        self._saving = False
 
     def body(self) -> ComposeResult:
         if self._lines:
@@ -113,15 +116,31 @@ class Form(Dialog[dict[str, Any]]):
 
     def complain(self, problems: Mapping[str, str]) -> None:
         """Show what is wrong, by field name; `""` for the form as a whole."""
+        self._saving = False
         if self.is_mounted:
             self.query_one(FormRows).complain(problems)
+
+    def refuse(self, error: ApplianceError) -> None:
+        """Show why the store would not have it."""
+        self.complain({"": sentences.explain(error)})
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What stands in the rows now."""
+        return self.query_one(FormRows).values
+
+    def set_value(self, name: str, value: str) -> None:
+        """Put a value into a row."""
+        self.query_one(FormRows).set_value(name, value)
 
     def on_form_rows_submitted(self, event: FormRows.Submitted) -> None:
         problems = self._check(event.values) if self._check else {}
         if problems:
             self.complain(problems)
         elif self._save is not None:
-            self._save(self, event.values)
+            if not self._saving:  # a second Enter while the store writes is none
+                self._saving = True
+                self._save(self, event.values)
         else:
             self.dismiss(event.values)
 
