@@ -218,7 +218,7 @@ def _fog_room(text: str) -> str:
     """The room in `groups:Lab A|Lab B;location:B204`; a backslash goes before a sign that is part of a name."""
     labelled = {}
     for part in _split(text, ";"):
-        label, *rest = _split(part, ":")
+        label, *rest = _split(part, ":") or [""]
         labelled[label.strip().casefold()] = _split(":".join(rest), "|")
     for label in _FOG_ROOMS:
         names = [re.sub(r"\\(.)", r"\1", name).strip() for name in labelled.get(label, [])]
