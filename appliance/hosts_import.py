@@ -105,15 +105,16 @@ class _Planner:
         why = self._refusal(row, values, host)
         if why:
             return Step(row.line, row.name, Action.REFUSE, why)
-        self._claim(row, values)
         if host is None:
+            self._claim(row, values)
             return Step(row.line, row.name, Action.ADD, remark, _without_nothing(values))
         changes = {name: value for name, value in values.items() if not self._is_so(host, values, name)}
-        if not changes:
-            return Step(row.line, host.name, Action.SAME, remark, base=host)
-        if not self._update:
+        if changes and not self._update:
             words = f"{host.name} is known already with another {_in_words(changes)}. Add --update to change it."
             return Step(row.line, host.name, Action.REFUSE, words)
+        self._claim(row, values)
+        if not changes:
+            return Step(row.line, host.name, Action.SAME, remark, base=host)
         return Step(row.line, host.name, Action.CHANGE, _in_words(changes), changes, host)
 
     @staticmethod

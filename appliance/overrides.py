@@ -101,7 +101,8 @@ def _checked(base: Settings, values: dict[str, Any]) -> Settings:
         return config.with_overrides(base, values, where=mark.rstrip(": "))
     except ConfigError as error:
         sentence = error.message.removeprefix(mark)
-        raise UsageError(sentence[:1].upper() + sentence[1:], hint=error.hint) from None
+        is_key = "." in sentence.partition(" ")[0]
+        raise UsageError(sentence if is_key else sentence[:1].upper() + sentence[1:], hint=error.hint) from None
 
 
 def _keep(store: Store, base: Settings, name: str, text: str, changed: Settings, now: datetime | None) -> Change:

@@ -45,7 +45,7 @@ def test_a_change_is_in_force_until_it_is_taken_back(store: Store) -> None:
 def test_what_would_not_be_valid_is_refused_and_nothing_is_kept(store: Store) -> None:
     for name, value, said in (
         ("dhcp.mode", "both", "'dhcp.mode' is 'both', but must be one of"),
-        ("dhcp.subnet", [], "Dhcp.mode is 'full', but there is no"),
+        ("dhcp.subnet", [], "dhcp.mode is 'full', but there is no"),
         ("paths.state", "/tmp", "in the settings file only"),
         ("dhcp.mod", "full", "There is no setting 'dhcp.mod'"),
     ):

@@ -56,8 +56,8 @@ def state_in_words(task: Task) -> str:
 def what_next(task: Task, whom: str) -> str:
     """What the operator, or the box, does next for a task that was just ordered."""
     if task.state is TaskState.SCHEDULED and task.start_at:
-        then = f"wakes {whom}" if task.wake else f"waits for {whom} to boot from the network"
-        return f"It {then} from {show.moment(task.start_at)} on."
+        when = show.moment(task.start_at)
+        return f"The box wakes {whom} at {when}." if task.wake else f"Boot {whom} from the network after {when}."
     return f"The box wakes {whom}." if task.wake else f"Boot {whom} from the network."
 
 

@@ -21,7 +21,7 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     from appliance.tui.app import ConsoleApp
     from appliance.tui.session import Session
 
-    session = Session(context.actor, language=options.language or "en", read_only=options.read_only)
+    session = Session(context.actor, language=options.language or "", read_only=options.read_only)
     settings = context.settings
     app = ConsoleApp(lambda: Store.open(settings.paths.database), session, settings)
     app.run()

@@ -68,6 +68,7 @@ def test_json_holds_times_in_utc_and_everything_else_as_text() -> None:
             "ip": "",
             "host_name": "",
             "detail": "",
+            "steps": [],
         },
         {"10.0.0.1": [1, None, True, 2.5]},
     ]
