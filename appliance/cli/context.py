@@ -50,7 +50,7 @@ class Context:
             from appliance import overrides
 
             self._settings = base = self.file_settings
-            if base.paths.database.exists():
+            if _may_exist(base.paths.database):
                 try:
                     self._settings = overrides.in_force(self.store, base)
                 except Unavailable as error:
@@ -149,3 +149,14 @@ class Context:
         name = self._environ.get("SUDO_USER") or self._environ.get("LOGNAME") or self._environ.get("USER")
         remote = self._environ.get("SSH_CONNECTION", "").split(" ")[0]
         return (name or f"uid {os.getuid()}") + (f" from {remote}" if remote else "")
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether there is such a file; also when that is not ours to know, as for a user who may not enter its folder."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -52,22 +52,19 @@ def _import(context: Context, options: argparse.Namespace) -> int:
     if sheet.ignored:
         context.note(f"Columns that mean nothing here: {', '.join(map(show.clean, sheet.ignored))}.")
     steps = hosts_import.plan(sheet, hosts_import.Known.of(context.store), update=options.update)
+    done = []
+    for step in steps:
+        done.append(step if options.dry_run else hosts_import.carry_out(context.store, step))
+        if not options.json:
+            context.say(show.clean(f"Line {step.line}: {step.name or '-'} {done[-1].words}"))
     if not options.dry_run:
-        steps = [hosts_import.carry_out(context.store, step) for step in steps]
-        context.record("host import", f"{options.file}: {_summary(steps)}")
-    refused = any(step.action is hosts_import.Action.REFUSE for step in steps)
+        context.record("host import", f"{options.file}: {_summary(done)}")
     if options.json:
-        fields = [{"line": s.line, "host": s.name, "action": s.action, "why": s.why} for s in steps]
+        fields = [{"line": s.line, "host": s.name, "action": s.action, "why": s.why} for s in done]
         context.say(show.as_json(fields))
     else:
-        _report(context, steps, dry=options.dry_run)
-    return BadData.exit_status if refused else 0
-
-
-def _report(context: Context, steps: list[Step], *, dry: bool) -> None:
-    for step in steps:
-        context.say(show.clean(f"Line {step.line}: {step.name or '-'} {step.words}"))
-    context.say(f"{'Nothing was changed; it would be: ' if dry else ''}{_summary(steps)}.")
+        context.say(f"{'Nothing was changed; it would be: ' if options.dry_run else ''}{_summary(done)}.")
+    return BadData.exit_status if any(step.action is hosts_import.Action.REFUSE for step in done) else 0
 
 
 def _summary(steps: list[Step]) -> str:

@@ -19,19 +19,19 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     from appliance.services import runtime
 
     runtime.set_up_logging(context.settings.log.level)
-    with _log_file(context):
+    with _log_file(context, options.services):
         runtime.run_services(options.services, context.settings, context.store)
     return 0
 
 
-def _log_file(context: Context) -> contextlib.AbstractContextManager[None]:
+def _log_file(context: Context, services: list[str]) -> contextlib.AbstractContextManager[None]:
     """Where journald does not keep the log, a file does. Without one we serve all the same."""
     from appliance.system import logs
 
     if context.logs_to_journal:
         return contextlib.nullcontext()
     try:
-        return logs.to_file(context.settings.paths.state)
+        return logs.to_file(context.settings.paths.state, services)
     except Unavailable as error:
         context.note(f"diecast: {error}")
         return contextlib.nullcontext()

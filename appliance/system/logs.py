@@ -311,11 +311,15 @@ def _was_replaced(file: Any, path: Path) -> bool:
 class _Formatter(logging.Formatter):
     """`2026-11-23T12:00:00.123+00:00 info dhcp dhcpd: message`."""
 
+    def __init__(self, only: str = "") -> None:
+        super().__init__()
+        self._only = only
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         level = next((name for name in ("error", "warning", "info") if record.levelno >= _NUMBERS[name]), "debug")
         message = record.getMessage().translate(_CONTROL)
-        return f"{at} {level} {service_of(record.name) or '-'} {record.name.removeprefix(_PACKAGE)}: {message}"
+        return f"{at} {level} {service_of(record.name) or self._only or '-'} {record.name.removeprefix(_PACKAGE)}: {message}"
 
 
 _NUMBERS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
@@ -370,13 +374,16 @@ class _SharedFile(logging.Handler):
         super().close()
 
 
-def to_file(state: Path) -> contextlib.AbstractContextManager[None]:
-    """Opens the file below `state`; what is logged meanwhile also goes there. Raises `Unavailable` at once."""
+def to_file(state: Path, services: Sequence[str] = ()) -> contextlib.AbstractContextManager[None]:
+    """Opens the file below `state`; what is logged meanwhile also goes there. Raises `Unavailable` at once.
+
+    A line whose module tells no service is that of `services`, when this process serves only one.
+    """
     try:
         handler = _SharedFile(file_of(state))
     except OSError as error:
         raise Unavailable(f"The log {file_of(state)} cannot be written: {error.strerror}.") from error
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_Formatter(services[0] if len(services) == 1 else ""))
     return _attached(handler)
 
 

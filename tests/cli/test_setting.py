@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.context import Context
+from appliance.errors import Unavailable
 from appliance.events import ServiceHealth
 from appliance.store import Store
 from tests.cli.conftest import MAC1, Diecast
@@ -104,6 +105,27 @@ def test_a_store_that_cannot_be_read_leaves_config_and_doctor_the_file(diecast: 
     assert (said.status, "Settings in the store are not taken into account" in said.err) == (0, True)
     findings = {finding["area"]: finding["level"] for finding in diecast("doctor", "--json").json}
     assert (findings["settings"], findings["store"]) == ("ok", "problem")
+
+
+def test_a_user_who_may_not_enter_the_stores_folder_sees_the_file(
+    diecast: Diecast, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, whom no folder keeps out."""
+    database = config.parent / "state" / "diecast.sqlite"
+    real = Path.stat
+
+    def stat(path: Path, **words: bool) -> os.stat_result:
+        if path == database:
+            raise PermissionError(13, "Permission denied")
+        return real(path, **words)
+
+    def refuse(_: Path) -> None:
+        raise Unavailable("The store cannot be opened.")
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Store, "open", refuse)
+    said = diecast("config")
+    assert (said.status, "is valid" in said.out, "not taken into account" in said.err) == (0, True, True)
 
 
 def test_the_audit_trail_is_shown_with_the_last_change_at_the_end(diecast: Diecast) -> None:
