@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from appliance.system.logs import LogLine, LogSource
 
 _NOTES = """\
-It is kept by journald, or without systemd in log/diecast.log below paths.state. Lines of a library or
-of several services in one process name no service and are left out when a service is named.
+It is kept by journald, or without systemd in log/diecast.log below paths.state. Where several services
+run in one process, lines of what they share name no service; they are left out when one is named.
 """
 
 

@@ -319,7 +319,8 @@ class _Formatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         level = next((name for name in ("error", "warning", "info") if record.levelno >= _NUMBERS[name]), "debug")
         message = record.getMessage().translate(_CONTROL)
-        return f"{at} {level} {service_of(record.name) or self._only or '-'} {record.name.removeprefix(_PACKAGE)}: {message}"
+        service = service_of(record.name) or self._only or "-"
+        return f"{at} {level} {service} {record.name.removeprefix(_PACKAGE)}: {message}"
 
 
 _NUMBERS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}

@@ -167,9 +167,8 @@ def test_serve_writes_the_file_only_where_journald_does_not_listen(
         assert process.wait(30) == 0
     assert logs.file_of(tmp_path / "state").exists() != in_journal
     if not in_journal:
-        assert any(
-            "scheduler is ready" in line.text for line in logs.LogFile(logs.file_of(tmp_path / "state")).last(50)
-        )
+        lines = logs.LogFile(logs.file_of(tmp_path / "state")).last(50)
+        assert ("scheduler", "runtime: scheduler is ready") in [(line.service, line.text) for line in lines]
 
 
 @pytest.mark.usefixtures("no_systemd")

@@ -67,6 +67,15 @@ def test_what_is_logged_is_read_back_with_time_level_and_service(tmp_path: Path)
     assert abs((lines[0].at - before).total_seconds()) < TOO_LONG_S
 
 
+def test_a_shared_module_speaks_for_the_only_service_of_its_process(tmp_path: Path) -> None:
+    runtime = logging.getLogger("appliance.services.runtime")
+    for services in (["nfs"], ["nfs", "cast"], []):
+        with to_file(tmp_path, services):
+            runtime.info("ready")
+            DHCP.info("ready")
+    assert [line.service for line in LogFile(file_of(tmp_path)).last(6)] == ["nfs", "dhcp", "", "dhcp", "", "dhcp"]
+
+
 def test_lines_are_chosen_by_service_text_and_number(tmp_path: Path) -> None:
     with to_file(tmp_path):
         for number in range(20):
