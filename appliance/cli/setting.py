@@ -101,8 +101,14 @@ def _unset(context: Context, options: argparse.Namespace) -> int:
 def _tell(context: Context, done: Change) -> None:
     from appliance.config_keys import as_text
 
-    old, new = (as_text(value) or "empty" for value in (done.old, done.new))
-    context.say(f"{done.name} is {new} as before." if done.old == done.new else f"{done.name} is now {new}, was {old}.")
+    new = as_text(done.new) or "empty"
+    if done.new is None and done.old is None:
+        context.say(f"{done.name} is set in the store no more.")
+    elif done.old == done.new:
+        context.say(f"{done.name} is {new} as before.")
+    else:
+        was = "" if done.old is None else f", was {as_text(done.old) or 'empty'}"
+        context.say(f"{done.name} is now {new}{was}.")
     if done.restart:
         names = " ".join(done.restart)
         context.say(f"{', '.join(done.restart)} took the old value when started: diecast service restart {names}")

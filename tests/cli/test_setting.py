@@ -94,8 +94,10 @@ def test_settings_that_went_bad_name_the_way_out_which_works(diecast: Diecast, s
     said = diecast("config")
     assert (said.status, "diecast setting unset dhcp.flavour" in said.err) == (78, True)
     assert diecast("setting", "list").status == 0
-    assert diecast("setting", "unset", "dhcp.flavour").status == 0
+    assert diecast("setting", "unset", "dhcp.flavour").out == "dhcp.flavour is set in the store no more.\n"
     assert diecast("config").status == 0
+    store.settings.set("config.dhcp.mode", '"sometimes"')
+    assert diecast("setting", "unset", "dhcp.mode").out == "dhcp.mode is now full.\n"
 
 
 def test_a_store_that_cannot_be_read_leaves_config_and_doctor_the_file(diecast: Diecast, config: Path) -> None:
