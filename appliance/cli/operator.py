@@ -77,13 +77,20 @@ def _set_role(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _set_language(context: Context, options: argparse.Namespace) -> int:
+    one = context.store.operators.set_language(options.name, options.language)
+    context.record("operator language", f"{one.name}, {one.language or 'the box'}")
+    context.say(f"The console speaks {one.language or 'the language of the box'} to {one.name}.")
+    return 0
+
+
 _NAME = argument("name", metavar="NAME", help="the operator's name")
 _STDIN = argument("--password-stdin", action="store_true", help="read the password from standard input")
 _ROLES = [str(role) for role in Role]
 
 COMMAND = Command(
     "operator",
-    "list, add and remove operators, change their passwords and roles",
+    "list, add and remove operators; passwords, roles, languages",
     parts=(
         Command("list", "list the operators", _list, (JSON,)),
         Command(
@@ -107,6 +114,12 @@ COMMAND = Command(
             _set_role,
             (_NAME, argument("role", choices=_ROLES, metavar="ROLE", help="viewer, operator or admin")),
             notes=_NOTES,
+        ),
+        Command(
+            "language",
+            "choose in which language the console speaks to an operator",
+            _set_language,
+            (_NAME, argument("language", metavar="LANGUAGE", help="en or fr; '' for that of the box")),
         ),
     ),
 )

@@ -158,6 +158,8 @@ def test_operators_are_added_changed_and_removed(diecast: Diecast, store: Store,
     assert store.operators.check("paul", "a third one") is not None
     rows = [line.split()[:2] for line in diecast("operator", "list").out.splitlines()]
     assert rows == [["NAME", "ROLE"], ["marie", "admin"], ["paul", "viewer"]]
+    assert diecast("operator", "language", "paul", "fr").out == "The console speaks fr to paul.\n"
+    assert store.operators.get("paul").language == "fr"
     said = diecast("operator", "remove", "marie")
     assert (said.status, "At least one operator must be an admin." in said.err) == (75, True)
     assert diecast("operator", "remove", "paul").out == "Removed paul.\n"
