@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NOTICE_S = 6.0
 LOCK_SETTING = "console.lock_minutes"  # 0 or empty: the console never locks by itself
 LANGUAGE_SETTING = "console.language"  # of the box; an operator's own comes first
-THEME_SETTING = "console.theme"
+THEME_SETTING = "console.theme"  # of the box; `console.theme.<operator>` of one operator
 _TICK_S = 1.0
 
 
@@ -83,10 +83,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._kept: dict[str, ConsoleScreen] = {}
         self._touched = time.monotonic()
         self._asked_who = False
-        self._chosen_language = False
         session.attach(self)
         for made in theme.textual_themes():
             self.register_theme(made)
+        self._chosen_language = bool(session.language)
+        session.language = session.language or "en"
         i18n.use(session.language)
 
     # -- start and end
@@ -116,9 +117,11 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def _apply_settings(self) -> None:
         settings = self.model.latest.settings
-        if THEME_SETTING in settings:
-            self._use_theme(settings[THEME_SETTING])
-        if LANGUAGE_SETTING in settings and not self._chosen_language and self.session.language == "en":
+        chosen = settings.get(self._theme_key()) or settings.get(THEME_SETTING)
+        if chosen and chosen != theme.current():
+            self._use_theme(chosen)
+        mine = self.session.operator and self.session.operator.language
+        if settings.get(LANGUAGE_SETTING) and not self._chosen_language and not mine:
             self._use_language(settings[LANGUAGE_SETTING])
 
     def _tick(self) -> None:
@@ -238,12 +241,17 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._redraw()
 
     def next_theme(self) -> None:
-        """Go to the next theme; an admin's choice is the box's."""
+        """Go to the next theme; kept for the operator, or for the box when nobody in particular sits here."""
         name = theme.following(theme.current())
         self._use_theme(name)
         self.say(_(theme.THEMES[name]))
-        if not self.session.may("admin"):
-            self.session.do("console theme", name, lambda store: store.settings.set(THEME_SETTING, name), need="admin")
+        key, need = self._theme_key(), "" if self.session.operator else "admin"
+        if not self.session.read_only and not self.session.may(need):
+            self.session.do("console theme", name, lambda store: store.settings.set(key, name), need=need)
+
+    def _theme_key(self) -> str:
+        operator = self.session.operator
+        return f"{THEME_SETTING}.{operator.name.lower()}" if operator else THEME_SETTING
 
     def _use_theme(self, name: str) -> None:
         theme.use(name)
@@ -286,6 +294,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self._use_language(operator.language)
         else:
             self.session.language = i18n.current().language
+        self._apply_settings()
         self._redraw()
 
     def action_ask_leave(self) -> None:

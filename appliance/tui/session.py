@@ -32,8 +32,11 @@ _MAY: dict[Role, frozenset[str]] = {
 class Session:
     """One person at one console."""
 
-    def __init__(self, actor: str, role: Role = Role.ADMIN, *, language: str = "en", read_only: bool = False) -> None:
-        """`actor` is the login that started the console; until an operator signs in, the session is theirs."""
+    def __init__(self, actor: str, role: Role = Role.ADMIN, *, language: str = "", read_only: bool = False) -> None:
+        """`actor` is the login that started the console; until an operator signs in, the session is theirs.
+
+        `language` is one that was asked for; empty: the operator's own, or the box's.
+        """
         self.login = actor
         self.role = Role.VIEWER if read_only else role
         self.language = language

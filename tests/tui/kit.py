@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from appliance.config import Settings
@@ -49,7 +51,6 @@ class Seat:
 
     async def look(self) -> None:
         """Let the read model look, and everything be drawn."""
-        await self.pilot.pause()
         await asyncio.to_thread(self.app.model.look)
         await self.pilot.pause()
 
@@ -66,15 +67,16 @@ class Seat:
     async def settle(self) -> None:
         """Wait for workers, let the read model look, and everything be drawn."""
         await self.pilot.pause()
-        for _round in range(2):
-            await self.app.workers.wait_for_complete()
+        for _round in range(5):
+            if self.app.workers:
+                await self.app.workers.wait_for_complete()
             await self.look()
+            if not self.app.workers:
+                return
 
     def lines(self) -> list[str]:
         """What the terminal shows, line by line."""
-        width, height = self.app.size
-        strips = self.app.screen._compositor.render_strips()
-        return ["".join(segment.text for segment in strip)[:width].rstrip() for strip in strips][:height]
+        return shown_lines(self.app)
 
     def text(self) -> str:
         """What the terminal shows."""
@@ -85,12 +87,19 @@ class Seat:
         return next((line for line in self.lines() if words in line), "")
 
 
+def shown_lines(app: App[Any]) -> list[str]:
+    """What the terminal of a running application shows, line by line."""
+    width, height = app.size
+    strips = app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip)[:width].rstrip() for strip in strips][:height]
+
+
 @contextlib.asynccontextmanager
 async def console(
     store: Store,
     *,
     size: tuple[int, int] = SMALL,
-    language: str = "en",
+    language: str = "",
     role: Role = Role.ADMIN,
     read_only: bool = False,
     now: datetime = NOON,
@@ -110,7 +119,7 @@ async def console(
 def make_app(
     path: Path,
     *,
-    language: str = "en",
+    language: str = "",
     role: Role = Role.ADMIN,
     read_only: bool = False,
     now: datetime = NOON,

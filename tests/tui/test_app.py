@@ -1,12 +1,268 @@
-"""The frame of the console: screens, keys, help, palette, roles, lock, language, theme."""
+"""The frame of the console: screens, keys, help, palette, roles, notices, lock, language and theme."""
 
+from __future__ import annotations
+
+import pytest
+from textual.binding import Binding
+
+from appliance.events import Role
+from appliance.model import Operator
 from appliance.store import Store
-from tests.tui.kit import console
+from appliance.tui import keys, theme
+from appliance.tui.app import LOCK_SETTING, THEME_SETTING, ConsoleApp
+from appliance.tui.screens.base import ConsoleScreen
+from appliance.tui.screens.lock import LockScreen
+from appliance.tui.screens.table import JOBS, SCREENS, load
+from appliance.tui.widgets.glyphs import drawable
+from tests.tui.kit import LARGE, SMALL, console
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def staffed(store: Store) -> Store:
+    """A store with two operators; hashing is cheap."""
+    import argon2
+
+    store.operators.hasher = argon2.PasswordHasher.from_parameters(argon2.profiles.CHEAPEST)
+    store.operators.add("marie", Role.ADMIN, PASSWORD)
+    store.operators.add("luc", Role.VIEWER, PASSWORD)
+    store.operators.set_language("luc", "fr")
+    return store
+
+
+def all_screens() -> list[type[ConsoleScreen]]:
+    """Every screen class that is there, numbered or not."""
+    for path in [*(entry.path for entry in SCREENS), *(job.path for job in JOBS)]:
+        load(path)
+    found, new = set(), {ConsoleScreen}
+    while new:
+        found |= new
+        new = {sub for kind in new for sub in kind.__subclasses__()} - found
+    return sorted(found, key=lambda kind: kind.__qualname__)
 
 
 async def test_the_console_opens_with_the_overview(store: Store) -> None:
     async with console(store) as seat:
-        print(seat.text())
         assert "1 Overview" in seat.lines()[0]
-        assert "Needs you" in seat.text()
         assert len(seat.lines()) == 24
+
+
+@pytest.mark.parametrize("entry", SCREENS, ids=lambda entry: entry.name)
+async def test_every_numbered_screen_opens_by_its_key_and_has_a_way_back(store: Store, entry: object) -> None:
+    key, name = entry.key, entry.name  # type: ignore[attr-defined]
+    async with console(store) as seat:
+        await seat.press(key)
+        assert seat.app.base_screen is not None
+        assert name == seat.app.base_screen.NAME
+        await seat.press("1")
+        assert seat.app.base_screen.NAME == "overview"
+
+
+@pytest.mark.parametrize("screen", all_screens(), ids=lambda screen: screen.__qualname__)
+def test_no_screen_gives_a_key_another_meaning(screen: type[ConsoleScreen]) -> None:
+    lists = {key.name for key in keys.LIST}
+    meanings = {part: key.name for key in keys.TABLE.values() for part in key.key.split(",")}
+    for key in screen.KEYS:
+        assert keys.TABLE[key.name].key == key.key
+        doers = [screen, *getattr(screen, "PARTS", ())]
+        assert key.name in lists or any(hasattr(kind, f"do_{key.name}") for kind in doers), f"{key.name} does nothing"
+    for kind in screen.__mro__:
+        for binding in kind.__dict__.get("BINDINGS", ()):
+            if not issubclass(kind, ConsoleScreen) or not isinstance(binding, Binding):
+                continue
+            for part in binding.key.split(","):
+                if part in meanings and part not in ("tab", "up", "down", "enter"):
+                    assert binding.action == f"act('{meanings[part]}')", f"{kind.__name__}: {part}"
+
+
+@pytest.mark.parametrize("entry", SCREENS, ids=lambda entry: entry.name)
+async def test_help_names_every_key_of_the_screen(store: Store, entry: object) -> None:
+    from appliance.tui.screens.help import help_lines
+
+    key = entry.key  # type: ignore[attr-defined]
+    async with console(store) as seat:
+        await seat.press(key)
+        screen = seat.app.base_screen
+        assert screen is not None
+        text = "\n".join("".join(piece for piece, _role in line) for line in help_lines(screen))
+        for own in screen.own_keys():
+            assert own.words.split(";")[0][:40] in text.replace("\n" + " " * 14, " ")
+        await seat.press("question_mark")
+        assert "Help" in seat.text()
+        await seat.press("escape")
+        assert seat.app.screen is screen
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("size", [SMALL, LARGE, (200, 60)])
+async def test_every_screen_draws_only_what_console_fonts_have(
+    store: Store, language: str, size: tuple[int, int]
+) -> None:
+    async with console(store, size=size, language=language) as seat:
+        for entry in SCREENS:
+            for press in ([entry.key], ["question_mark"], ["escape"], ["ctrl+p"], ["escape"]):
+                await seat.press(*press)
+                strange = {char for char in seat.text().replace("\n", "") if not drawable(char)}
+                assert strange == set(), (entry.name, press)
+
+
+async def test_the_palette_finds_screens_and_actions_by_some_letters(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("ctrl+p", *"cancel", "enter")
+        assert seat.app.base_screen is not None
+        assert seat.app.base_screen.NAME == "tasks"
+        assert "Cancel 1 task?" in seat.text()
+
+
+async def test_a_viewer_is_told_why_not_and_sees_no_keys_that_change(store: Store) -> None:
+    async with console(store, role=Role.VIEWER) as seat:
+        await seat.press("4")
+        assert "Cancel" not in seat.lines()[-1]
+        await seat.press("k")
+        assert "marie may look, but change nothing." in seat.text()
+        await seat.press("ctrl+p", *"cancel")
+        assert "Nothing here matches" in seat.text()
+
+
+async def test_read_only_says_that_it_is(store: Store) -> None:
+    async with console(store, read_only=True) as seat:
+        assert "read only" in seat.lines()[-1]
+        await seat.press("4", "k")
+        assert "This console is read-only" in seat.text()
+
+
+async def test_changes_of_another_process_appear(store: Store) -> None:
+    async with console(store) as seat:
+        store.hosts.edit("lab-02", sealed=True)
+        await seat.look()
+        assert "lab-02  sealed" in seat.text()
+
+
+async def test_trouble_with_the_store_is_a_banner_in_words_and_the_picture_stays(store: Store) -> None:
+    async with console(store) as seat:
+        kept = store.path.rename(store.path.with_suffix(".away"))
+        await seat.look()
+        assert "is gone" in seat.text()
+        assert "What you see is the last that was known." in seat.text().replace("\n  ", "")
+        assert "win11-lab@1" in seat.text()
+        kept.rename(store.path)
+        await seat.look()
+        assert "is gone" not in seat.text()
+
+
+async def test_a_language_is_switched_in_place_and_kept_for_the_operator(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        await seat.press("4", "ctrl+l")
+        assert "Tâches" in seat.lines()[0]
+        assert "en cours" in seat.text()
+        assert staffed.operators.get("marie").language == "fr"
+        await seat.press("ctrl+l")
+        assert "Tasks" in seat.lines()[0]
+
+
+async def test_a_theme_is_kept_for_the_operator_or_for_the_box(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("ctrl+t")
+        assert theme.current() == theme.MONO
+        assert store.settings.get(THEME_SETTING) == theme.MONO
+    async with console(store) as seat:
+        assert theme.current() == theme.MONO
+        assert seat.app.theme == theme.MONO
+
+
+async def test_monochrome_uses_no_colour_at_all(store: Store) -> None:
+    async with console(store, look=theme.MONO) as seat:
+        for key in ("1", "4"):
+            await seat.press(key)
+            for strip in seat.app.screen._compositor.render_strips():
+                for segment in strip:
+                    assert segment.style is None or segment.style.color is None or segment.style.color.is_default
+
+
+async def sign_in(app: ConsoleApp, press: object, name: str, password: str = PASSWORD) -> None:
+    """Type a name and a password into the lock."""
+    letters = ["space" if char == " " else char for char in password]
+    await press(*name, "down", *letters, "enter")  # type: ignore[operator]
+
+
+async def test_where_operators_exist_nothing_is_shown_before_one_signs_in(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        assert isinstance(seat.app.screen, LockScreen)
+        assert "win11-lab" not in seat.text()
+        await sign_in(seat.app, seat.press, "marie", "wrong word")
+        assert "do not belong together" in seat.text()
+        assert isinstance(seat.app.screen, LockScreen)
+
+
+async def test_an_operator_brings_role_and_language(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "luc")
+        assert "luc, lecteur" in seat.lines()[-1]
+        assert seat.app.session.role is Role.VIEWER
+
+
+async def test_an_idle_console_locks_after_the_minutes_that_are_set(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        staffed.settings.set(LOCK_SETTING, "5")
+        await seat.look()
+        seat.app._touched -= 299
+        seat.app._tick()
+        await seat.settle()
+        assert not isinstance(seat.app.screen, LockScreen)
+        seat.app._touched -= 2
+        seat.app._tick()
+        await seat.settle()
+        assert isinstance(seat.app.screen, LockScreen)
+        assert "win11-lab" not in seat.text()
+
+
+async def test_a_key_keeps_the_console_from_locking(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        staffed.settings.set(LOCK_SETTING, "5")
+        seat.app._touched -= 299
+        await seat.press("4")
+        seat.app._touched -= 2
+        seat.app._tick()
+        await seat.settle()
+        assert not isinstance(seat.app.screen, LockScreen)
+
+
+async def test_every_change_leaves_an_audit_line_with_the_operators_name(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        seat.app.session.do("host edit", "lab-01: notes", lambda store: store.hosts.edit("lab-01", notes="x"))
+        await seat.settle()
+        event = staffed.audit.list()[0]
+        assert (event.actor, event.action, event.detail) == ("marie", "host edit", "lab-01: notes")
+
+
+async def test_an_error_of_a_verb_is_shown_in_words_and_leaves_no_audit_line(store: Store) -> None:
+    async with console(store) as seat:
+        seat.app.session.do("host edit", "nobody", lambda store: store.hosts.edit("nobody", notes="x"))
+        await seat.settle()
+        assert "There is no host 'nobody'." in seat.text()
+        assert store.audit.list() == []
+
+
+async def test_leaving_is_asked_for(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("q")
+        assert "Tasks and services go on" in seat.text()
+        await seat.press("escape")
+        assert seat.app.is_running
+        await seat.press("q", "enter")
+        assert seat.app._exit
+
+
+def test_an_operator_who_works_at_anothers_login_is_named_with_it() -> None:
+    from appliance.tui.session import Session
+
+    session = Session("root from 10.0.0.7", Role.ADMIN)
+    session.sign_in(Operator("marie", Role.OPERATOR))
+    assert session.actor == "marie at root from 10.0.0.7"
+    assert session.may("operator") == ""
+    assert "no admin" in session.may("admin")

@@ -49,7 +49,7 @@ def tabs(width: int, box: str, screens: Sequence[tuple[str, str, bool]], right: 
     head: Line = ((" Diecast", "title"), (f" {clean(box)}", ""), ("   ", ""))
     while head and width_of(head) > room:
         head = head[:-1]
-    line = (*(head or ((" ", ""),)), *names)
+    line = cut((*(head or ((" ", ""),)), *names), width)
     return spread(line, ((clean(right) + " ", "dim"),), width) if room - width_of(head) > len(right) + 2 else line
 
 
