@@ -157,7 +157,9 @@ class Cast:
     sent_bytes: int = 0
     parity_bytes: int = 0  # of them
     forged: int = 0  # FEEDBACK whose MAC was wrong
-    refused: int = 0  # FEEDBACK that was old, repeated, or from no PC of the cast
+    refused: int = 0  # FEEDBACK from no PC of the cast
+    replayed: int = 0  # FEEDBACK that was old, repeated, or about chunks that do not exist
+    wanted: int = 0  # chunks that somebody asks for
     broadcast: bool = False  # it goes to the subnet's broadcast address
 
 
@@ -208,6 +210,7 @@ class NewPcOrder:
     taken: int = 0
     after: AfterTask = AfterTask.REBOOT
     created: datetime | None = None
+    cast_id: int | None = None  # the cast that its PCs take part in, as long as it is open
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Casts: one version sent to many PCs at once, and which tasks take part.
+"""Casts: one version sent to many PCs at once, and which tasks and orders for new PCs take part.
 
 The operator's word (stop, limit, prefer, drop, begin) is written here and read by the cast service; that one writes how
 it goes, at most once a second, without waiting for the disk.
@@ -19,12 +19,26 @@ from appliance.events import CastState
 from appliance.model import Cast, CastMember, CastSeat, ImageVersion
 from appliance.store import images, lifecycle
 from appliance.store.database import Database
-from appliance.store.rows import CastMemberRow, CastRow, TaskRow, TokenRow, columns, dicts, first, utc_now
+from appliance.store.rows import (
+    OPEN_ORDER,
+    CastMemberRow,
+    CastRow,
+    OrderRow,
+    TaskRow,
+    TokenRow,
+    columns,
+    dicts,
+    first,
+    utc_now,
+)
 
 _CAST = columns(CastRow, Cast)
 _MEMBER = columns(CastMemberRow, CastMember, without=("host_name", "task_state"))
 # What the service writes of a cast and of each PC.
-_LIVE = ("present", "waiting", "rate_bytes_s", "sent_bytes", "parity_bytes", "forged", "refused", "broadcast")
+_LIVE = (
+    "present", "waiting", "wanted", "rate_bytes_s", "sent_bytes", "parity_bytes", "forged", "refused", "replayed",
+    "broadcast",
+)  # fmt: skip
 _MEMBER_LIVE = ("status", "written", "total", "loss")
 _EMPTY_FOR = timedelta(seconds=60)  # a cast without tasks is being given its tasks just now, or its giver has died
 
@@ -42,6 +56,14 @@ def open_one(sql: peewee.SqliteDatabase, number: int) -> Cast:
     cast = get(sql, number)
     if cast.state is not CastState.OPEN:
         raise Conflict(f"Cast {number} has ended.", hint="See: diecast cast list")
+    return cast
+
+
+def open_sending(sql: peewee.SqliteDatabase, number: int, version: ImageVersion) -> Cast:
+    """The cast, which has not ended and sends `version`. Raises `NotFound`, `Conflict`. In the caller's transaction."""
+    cast = open_one(sql, number)
+    if cast.version_id != version.id:
+        raise Conflict(f"Cast {number} sends another version.", hint="See: diecast cast list")
     return cast
 
 
@@ -88,7 +110,8 @@ class Casts:
             return [CastMember(**row) for row in rows]
 
     def seats(self, number: int) -> tuple[builtins.list[CastSeat], int]:
-        """The PCs that have checked in for an unfinished task of the cast, and how many unfinished tasks there are."""
+        """The PCs that have checked in for an unfinished task of the cast, and how many PCs there are or can still be:
+        its unfinished tasks, and the new PCs that its orders wait for."""
         mine = (TaskRow.cast_id == number) & TaskRow.state.in_(lifecycle.OPEN_STATES)
         query = (
             CastMemberRow.select(CastMemberRow.task_id, CastMemberRow.preferred, CastMemberRow.dropped, TokenRow.hash)
@@ -99,9 +122,9 @@ class Casts:
         )
         with self._database.read() as sql:
             rows = builtins.list(dicts(query, sql))
-            unfinished = TaskRow.select().where(mine).count(sql)
+            expected = TaskRow.select().where(mine).count(sql) + _awaited(sql, number)
         found = [CastSeat(r["task_id"], bytes.fromhex(r["hash"]), r["preferred"], r["dropped"]) for r in rows]
-        return found, unfinished
+        return found, expected
 
     # -- the operator's word -----------------------------------------------------------------------------------------
 
@@ -187,25 +210,29 @@ class Casts:
                     CastMemberRow.update(**values).where(CastMemberRow.task_id == member.task_id).execute(sql)
 
     def end_finished(self, *, now: datetime | None = None) -> builtins.list[Cast]:
-        """End the casts whose tasks have all ended, and those that never got one; returns them."""
+        """End the casts whose tasks have all ended while no order waits for more PCs, and those that never got one;
+        returns them."""
         moment = utc_now(now)
         working = TaskRow.select(TaskRow.cast_id).where(
             TaskRow.cast_id.is_null(False), TaskRow.state.in_(lifecycle.OPEN_STATES)
         )
+        awaiting = OrderRow.select(OrderRow.cast_id).where(OrderRow.cast_id.is_null(False), OPEN_ORDER)
+        had_tasks = CastRow.id.in_(TaskRow.select(TaskRow.cast_id))
         idle = CastRow.select(CastRow.id).where(
-            _OPEN, CastRow.id.not_in(working), CastRow.created < moment - _EMPTY_FOR
-        ) | CastRow.select(CastRow.id).where(
-            _OPEN, CastRow.id.not_in(working), CastRow.id.in_(TaskRow.select(TaskRow.cast_id))
-        )
+            _OPEN, CastRow.id.not_in(working), CastRow.id.not_in(awaiting),
+            had_tasks | (CastRow.created < moment - _EMPTY_FOR),
+        )  # fmt: skip
         with self._database.read() as sql:
             numbers = [row["id"] for row in dicts(idle, sql)]
         return [cast for number in numbers if (cast := self._end_if_idle(number, moment))]
 
     def _end_if_idle(self, number: int, moment: datetime) -> Cast | None:
-        """A task may have joined since it was looked at."""
+        """A task or an order may have joined since it was looked at."""
         with self._database.write() as sql:
             busy = (TaskRow.cast_id == number) & TaskRow.state.in_(lifecycle.OPEN_STATES)
             if get(sql, number).state is not CastState.OPEN or first(TaskRow.select(TaskRow.id).where(busy), sql):
+                return None
+            if _awaited(sql, number):
                 return None
             _end(sql, number, "all its tasks have ended", moment)
             return get(sql, number)
@@ -214,6 +241,12 @@ class Casts:
 _OPEN = CastRow.state == CastState.OPEN
 
 
+def _awaited(sql: peewee.SqliteDatabase, number: int) -> int:
+    """How many new PCs the cast's orders still wait for."""
+    rows = dicts(OrderRow.select(OrderRow.wanted, OrderRow.taken).where(OrderRow.cast_id == number, OPEN_ORDER), sql)
+    return sum(row["wanted"] - row["taken"] for row in rows)
+
+
 def _end(sql: peewee.SqliteDatabase, number: int, why: str, moment: datetime) -> None:
-    values = {"state": CastState.ENDED, "ended": moment, "why": why, "rate_bytes_s": 0.0, "present": 0}
+    values = {"state": CastState.ENDED, "ended": moment, "why": why, "rate_bytes_s": 0.0, "present": 0, "wanted": 0}
     CastRow.update(**values).where(CastRow.id == number).execute(sql)

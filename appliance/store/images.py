@@ -13,7 +13,18 @@ from appliance.events import TaskKind, TaskState
 from appliance.model import Image, ImageVersion, Task, check_name
 from appliance.store import hosts, lifecycle
 from appliance.store.database import Database
-from appliance.store.rows import HostRow, ImageRow, OrderRow, TaskRow, VersionRow, columns, dicts, first, utc_now
+from appliance.store.rows import (
+    OPEN_ORDER,
+    HostRow,
+    ImageRow,
+    OrderRow,
+    TaskRow,
+    VersionRow,
+    columns,
+    dicts,
+    first,
+    utc_now,
+)
 
 _IMAGE = columns(ImageRow, Image)
 _OWN = ("created", "disk_bytes", "used_bytes", "stored_bytes", "new_bytes", "chunks", "master_name", "sealed", "notes")
@@ -196,8 +207,7 @@ def _refuse_if_used(sql: peewee.SqliteDatabase, version_ids: list[str]) -> None:
             f"Task {task['id']} is deploying it to {task['host_name']}.",
             hint=f"Wait for it, or run: diecast task cancel {task['id']}",
         )
-    standing = (OrderRow.cancelled == False) & (OrderRow.taken < OrderRow.wanted)  # noqa: E712
-    order = first(OrderRow.select().where(standing, OrderRow.version_id.in_(version_ids)), sql)
+    order = first(OrderRow.select().where(OPEN_ORDER, OrderRow.version_id.in_(version_ids)), sql)
     if order is not None:
         left = order["wanted"] - order["taken"]
         raise Conflict(

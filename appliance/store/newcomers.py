@@ -11,19 +11,24 @@ from uuid import UUID
 import peewee
 
 from appliance.errors import NotFound
-from appliance.events import AfterTask, TaskKind
-from appliance.model import Host, ImageVersion, NewPcOrder, Task
-from appliance.store import hosts, identity, images, lifecycle
-from appliance.store.rows import OrderRow, TaskRow, columns, dicts
+from appliance.events import AfterTask, CastState, TaskKind
+from appliance.model import Cast, Host, ImageVersion, NewPcOrder, Task
+from appliance.store import casts, hosts, identity, images, lifecycle
+from appliance.store.rows import OPEN_ORDER, OrderRow, TaskRow, columns, dicts
 
 _ORDER = columns(OrderRow, NewPcOrder)
-_OPEN = (OrderRow.cancelled == False) & (OrderRow.taken < OrderRow.wanted)  # noqa: E712
 _MASTER_NAME = "{image}-master"
 _MAX_MASTER = 50  # characters of the image name used; leaves room for "-master-999" in a name of 63
 
 
 def create_order(
-    sql: peewee.SqliteDatabase, version: ImageVersion, wanted: int, pattern: str, after: AfterTask, now: datetime
+    sql: peewee.SqliteDatabase,
+    version: ImageVersion,
+    wanted: int,
+    pattern: str,
+    after: AfterTask,
+    now: datetime,
+    cast: Cast | None = None,
 ) -> NewPcOrder:
     """Insert an order and return it."""
     order_id = OrderRow.insert(
@@ -35,19 +40,20 @@ def create_order(
         after=after,
         created=now,
         cancelled=False,
+        cast_id=cast.id if cast else None,
     ).execute(sql)
     return next(order for order in open_orders(sql) if order.id == order_id)
 
 
 def open_orders(sql: peewee.SqliteDatabase) -> list[NewPcOrder]:
     """Orders that still wait for PCs, oldest first."""
-    query = OrderRow.select(*_ORDER).where(_OPEN).order_by(OrderRow.id)
+    query = OrderRow.select(*_ORDER).where(OPEN_ORDER).order_by(OrderRow.id)
     return [NewPcOrder(**row) for row in dicts(query, sql)]
 
 
 def cancel_order(sql: peewee.SqliteDatabase, order_id: int) -> None:
     """Close an open order. Raises `NotFound`."""
-    if not OrderRow.update(cancelled=True).where(OrderRow.id == order_id, _OPEN).execute(sql):
+    if not OrderRow.update(cancelled=True).where(OrderRow.id == order_id, OPEN_ORDER).execute(sql):
         raise NotFound(f"No order {order_id} waits for new PCs.", hint="See: diecast task orders")
 
 
@@ -100,9 +106,14 @@ def _adopt_for_order(
     host = hosts.insert(sql, hosts.next_name(sql, order.pattern), macs, now, uuid=uuid)
     version = images.version(sql, order.version_id)
     text = f"the unknown PC {_mark(host)} is now host {host.name}, {order.taken + 1} of {order.wanted}"
+    cast = None if order.cast_id is None else casts.get(sql, order.cast_id)
+    if cast is not None and cast.state is CastState.ENDED:
+        text += f"; cast {cast.id} has ended, it goes by NFS"
     task = create_deploy(sql, host, version, order.after, now, text)
+    if cast is not None and cast.state is CastState.OPEN:
+        casts.seat(sql, cast, task.id)
     OrderRow.update(taken=order.taken + 1).where(OrderRow.id == order.id).execute(sql)
-    return host, task
+    return host, lifecycle.get(sql, task.id)
 
 
 def _mark(host: Host) -> str:

@@ -247,6 +247,8 @@ class CastRow(peewee.Model):
     parity_bytes = peewee.IntegerField()
     forged = peewee.IntegerField()
     refused = peewee.IntegerField()
+    replayed = peewee.IntegerField()
+    wanted = peewee.IntegerField()
     broadcast = FlagField()
 
     class Meta:
@@ -297,9 +299,13 @@ class OrderRow(peewee.Model):
     after = WordField(AfterTask)
     created = UtcField()
     cancelled = FlagField()
+    cast_id = peewee.IntegerField(null=True)
 
     class Meta:
         table_name = "new_pc_order"
+
+
+OPEN_ORDER = (OrderRow.cancelled == False) & (OrderRow.taken < OrderRow.wanted)  # noqa: E712
 
 
 class TokenRow(peewee.Model):

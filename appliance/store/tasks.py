@@ -87,9 +87,7 @@ class Tasks:
                     f"{known.name} is sealed and not captured yet: deploying would destroy the master.",
                     hint=f"Capture it first, or run: diecast host edit {known.name} --not-sealed",
                 )
-            cast = None if cast_id is None else casts.open_one(sql, cast_id)
-            if cast is not None and cast.version_id != version.id:
-                raise Conflict(f"Cast {cast.id} sends another version.", hint="See: diecast cast list")
+            cast = None if cast_id is None else casts.open_sending(sql, cast_id, version)
             task = newcomers.create_deploy(sql, known, version, AfterTask(after), moment)
             if cast is not None:
                 casts.seat(sql, cast, task.id)
@@ -102,15 +100,20 @@ class Tasks:
         pattern: str,
         after: AfterTask = AfterTask.REBOOT,
         *,
+        cast_id: int | None = None,
         now: datetime | None = None,
     ) -> NewPcOrder:
-        """Order `version` onto the next `wanted` unknown PCs, named from `pattern`. Raises `UsageError`, `NotFound`."""
+        """Order `version` onto the next `wanted` unknown PCs, named from `pattern`, by a cast if one is named.
+
+        Raises `UsageError`, `NotFound`, and `Conflict` when the cast has ended or sends another version.
+        """
         if wanted < 1:
             raise UsageError(f"{wanted} new PCs cannot be ordered.", hint="Ask for one or more.")
         with self._database.write() as sql:
             hosts.next_name(sql, pattern)  # refuses a pattern that makes no names, before a PC has booted
             images.version(sql, version.id)
-            return newcomers.create_order(sql, version, wanted, pattern, AfterTask(after), utc_now(now))
+            cast = None if cast_id is None else casts.open_sending(sql, cast_id, version)
+            return newcomers.create_order(sql, version, wanted, pattern, AfterTask(after), utc_now(now), cast)
 
     def orders(self) -> builtins.list[NewPcOrder]:
         """Standing orders that still wait for PCs, oldest first."""

@@ -39,7 +39,7 @@ def fill(store: Store) -> None:
     version = store.images.resolve("win11")
     cast = store.casts.open(version, 2, 60, groups=IPv4Network("239.192.68.0/24"), now=NOON)
     store.tasks.deploy(target, version, cast_id=cast.id, now=NOON)
-    store.tasks.order_new_pcs(store.images.resolve("win11@1"), 3, "LAB1-{nn}", now=NOON)
+    store.tasks.order_new_pcs(store.images.resolve("win11@1"), 3, "LAB1-{nn}", cast_id=cast.id, now=NOON)
     store.hosts.seen("52:54:00:00:00:07", BootStage.DHCP, arch=11, now=NOON)
     store.hosts.save_inventory(master.id, {"cpu": "one", "disks": []}, now=NOON)
     store.hosts.add_dock_mac("00:e0:4c:68:00:01")

@@ -17,6 +17,7 @@ from appliance.store import Store
 from tests.store.conftest import NOON, make_version
 
 GROUPS = IPv4Network("239.192.68.0/30")
+NEW = "52:54:00:bb:00:{:02x}"
 Captured = Callable[..., ImageVersion]
 
 
@@ -110,10 +111,10 @@ def test_the_operators_word_is_kept(store: Store, cast: Cast, win11: ImageVersio
 def test_figures_are_recorded_and_change_nothing_else(store: Store, cast: Cast, win11: ImageVersion, pc1: Host) -> None:
     task = store.tasks.deploy(pc1, win11, cast_id=cast.id)
     (member,) = store.casts.members(cast.id)
-    told = dataclasses.replace(cast, present=1, sent_bytes=5, rate_bytes_s=2.5, why="x", rate_mbit=9)
+    told = dataclasses.replace(cast, present=1, sent_bytes=5, rate_bytes_s=2.5, wanted=4, why="x", rate_mbit=9)
     store.casts.record([(told, [dataclasses.replace(member, written=3, total=7, loss=0.5, status="by multicast")])])
     after = store.casts.get(cast.id)
-    assert after == dataclasses.replace(cast, present=1, sent_bytes=5, rate_bytes_s=2.5)
+    assert after == dataclasses.replace(cast, present=1, sent_bytes=5, rate_bytes_s=2.5, wanted=4)
     (member,) = store.casts.members(cast.id)
     assert (member.task_id, member.written, member.total, member.loss) == (task.id, 3, 7, 0.5)
 
@@ -132,6 +133,83 @@ def test_a_cast_ends_when_all_its_tasks_have(
     assert store.casts.open_for(win11.id) is None
     assert store.casts.list(open_only=True) == []
     assert [one.id for one in store.casts.list()] == [cast.id]
+
+
+def test_new_pcs_of_an_order_by_cast_take_part_in_it(store: Store, cast: Cast, win11: ImageVersion) -> None:
+    order = store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=cast.id)
+    assert store.tasks.orders() == [order]
+    assert order.cast_id == cast.id
+    tasks = []
+    for number in range(2):
+        adopted = store.tasks.adopt([NEW.format(number)])
+        assert adopted is not None
+        tasks.append(adopted[1])
+    assert [task.cast_id for task in tasks] == [cast.id, cast.id]
+    assert [member.host_name for member in store.casts.members(cast.id)] == ["LAB1-01", "LAB1-02"]
+    store.tasks.checked_in(tasks[1].id, "10.0.0.1", NEW.format(1))
+    assert [seat.task_id for seat in store.casts.seats(cast.id)[0]] == [tasks[1].id]
+
+
+def test_a_cast_expects_the_pcs_that_its_orders_still_wait_for(
+    store: Store, cast: Cast, win11: ImageVersion, pc1: Host
+) -> None:
+    other = store.casts.open(win11, groups=GROUPS)
+    order = store.tasks.order_new_pcs(win11, 3, "LAB1-{nn}", cast_id=cast.id)
+    store.tasks.order_new_pcs(win11, 5, "LAB2-{nn}", cast_id=other.id)
+    store.tasks.deploy(pc1, win11, cast_id=cast.id)
+    assert store.casts.seats(cast.id) == ([], 4)
+    store.tasks.adopt([NEW.format(1)])
+    assert store.casts.seats(cast.id) == ([], 4), "one more task, one less to come"
+    store.tasks.cancel_order(order.id)
+    assert store.casts.seats(cast.id) == ([], 2)
+
+
+def test_a_cast_stays_open_while_an_order_waits_for_its_pcs(store: Store, cast: Cast, win11: ImageVersion) -> None:
+    store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=cast.id)
+    days = cast.created + timedelta(days=3)
+    assert store.casts.end_finished(now=days) == []
+    for number in range(2):
+        adopted = store.tasks.adopt([NEW.format(number)])
+        assert adopted is not None
+        store.tasks.cancel(adopted[1].id)
+        assert [ended.id for ended in store.casts.end_finished(now=days)] == [cast.id] * number
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_cast_whose_order_was_cancelled_ends_with_its_tasks(
+    store: Store, cast: Cast, win11: ImageVersion, taken: int
+) -> None:
+    order = store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=cast.id)
+    tasks = [store.tasks.adopt([NEW.format(number)]) for number in range(taken)]
+    store.tasks.cancel_order(order.id)
+    later = cast.created + timedelta(minutes=2)
+    for made in tasks:
+        assert store.casts.end_finished(now=later) == []
+        assert made is not None
+        store.tasks.cancel(made[1].id)
+    assert [ended.id for ended in store.casts.end_finished(now=later)] == [cast.id]
+
+
+def test_new_pcs_are_written_by_nfs_when_their_cast_was_stopped(store: Store, cast: Cast, win11: ImageVersion) -> None:
+    store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=cast.id)
+    store.casts.stop(cast.id)
+    adopted = store.tasks.adopt([NEW.format(1)])
+    assert adopted is not None
+    assert adopted[1].cast_id is None
+    assert store.tasks.events(adopted[1].id)[0].text.endswith(f"1 of 2; cast {cast.id} has ended, it goes by NFS")
+
+
+def test_an_order_by_an_ended_cast_or_one_of_another_version_is_refused(
+    store: Store, cast: Cast, win11: ImageVersion, captured: Captured
+) -> None:
+    with pytest.raises(Conflict, match="sends another version"):
+        store.tasks.order_new_pcs(captured("b", "lab"), 2, "LAB1-{nn}", cast_id=cast.id)
+    with pytest.raises(NotFound, match="There is no cast 99"):
+        store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=99)
+    store.casts.stop(cast.id)
+    with pytest.raises(Conflict, match="has ended"):
+        store.tasks.order_new_pcs(win11, 2, "LAB1-{nn}", cast_id=cast.id)
+    assert store.tasks.orders() == []
 
 
 def test_a_cast_that_never_got_a_task_ends_after_a_minute(store: Store, win11: ImageVersion) -> None:

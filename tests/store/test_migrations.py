@@ -16,6 +16,7 @@ from appliance.store.statements import execute
 from tests.store.make_fixture import TESTDATA, dump, fill
 
 FIXTURES = sorted(TESTDATA.glob("store-schema-*.sql"))
+BEFORE_ORDERS_BY_CAST = FIXTURES[:2]
 
 
 def test_every_schema_has_its_fixture() -> None:
@@ -37,6 +38,7 @@ def test_a_store_of_every_earlier_schema_opens_with_what_was_in_it(fixture: Path
         assert store.tasks.log(1) == "reading /dev/sda\ndone\n"
         assert [event.state for event in store.tasks.events(1)][-1] is TaskState.DONE
         assert [order.pattern for order in store.tasks.orders()] == ["LAB1-{nn}"]
+        assert [order.cast_id for order in store.tasks.orders()] == [None if fixture in BEFORE_ORDERS_BY_CAST else 1]
         assert len(store.leases.all()) == len(store.leases.reservations()) == 1
         assert store.hosts.sightings()[0].arch == 11
         assert store.settings.get("key") == "value"

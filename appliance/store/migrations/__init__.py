@@ -12,11 +12,15 @@ from pathlib import Path
 import peewee
 
 from appliance.errors import Unavailable
-from appliance.store.migrations import m0001_first, m0002_casts
+from appliance.store.migrations import m0001_first, m0002_casts, m0003_orders_by_cast
 from appliance.store.statements import execute, transaction
 
 # Position + 1 is the schema's number.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (m0001_first.STATEMENTS, m0002_casts.STATEMENTS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    m0001_first.STATEMENTS,
+    m0002_casts.STATEMENTS,
+    m0003_orders_by_cast.STATEMENTS,
+)
 
 
 def migrate(sql: peewee.SqliteDatabase, path: Path, steps: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
