@@ -8,10 +8,11 @@ from typing import Any
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
+from appliance.cli.names import order_in_words
 from appliance.cli.watch import watch
 from appliance.errors import NotFound, UsageError
 from appliance.events import CastState, TaskState
-from appliance.model import Cast, CastMember, ImageVersion
+from appliance.model import Cast, CastMember, ImageVersion, NewPcOrder
 
 _NOTES = """\
 Open a cast with: diecast deploy IMAGE HOST... --cast. PCs may come and go at any time; whoever
@@ -22,14 +23,23 @@ cannot take part, or hears no multicast, goes on by NFS. It ends with the last o
 def check_waiting(pcs: int, options: argparse.Namespace) -> None:
     """Before anything is ordered for so many PCs. Raises `UsageError`."""
     if (options.wait_for or 0) > pcs:
-        raise UsageError(f"--wait-for {options.wait_for} waits for more PCs than the {pcs} that are named.")
+        raise UsageError(f"--wait-for {options.wait_for} waits for more PCs than the {pcs} that are ordered.")
 
 
-def cast_for(context: Context, version: ImageVersion, pcs: int, options: argparse.Namespace) -> Cast:
-    """The cast that `deploy --cast` gives its tasks to: the open one of that version, or a new one.
+def cast_for(context: Context, version: ImageVersion, pcs: int, options: argparse.Namespace) -> int | None:
+    """The number of the cast that `deploy --cast` gives its PCs to, which is said: the open one of that version, or a
+    new one. None without --cast.
 
     Who says how many to wait for gets a new one. Raises `Conflict` when there is no group for it.
     """
+    if not options.cast:
+        return None
+    cast = _open_or_new(context, version, pcs, options)
+    context.say(f"Cast {cast.id} sends {version.image_name}@{version.number} to group {cast.group}.")
+    return cast.id
+
+
+def _open_or_new(context: Context, version: ImageVersion, pcs: int, options: argparse.Namespace) -> Cast:
     wait_for, wait_seconds = options.wait_for or 0, options.wait_seconds
     if wait_seconds is not None:
         wait_for = wait_for or pcs
@@ -101,12 +111,19 @@ def _how(member: CastMember) -> str:
     return ("first of all; " if member.preferred else "") + (member.status or "-")
 
 
+def _orders_of(context: Context, cast: Cast) -> list[NewPcOrder]:
+    """The orders for new PCs whose PCs will take part."""
+    is_open = cast.state is CastState.OPEN
+    return [order for order in context.store.tasks.orders() if is_open and order.cast_id == cast.id]
+
+
 def _show(context: Context, options: argparse.Namespace) -> int:
     cast, members = context.store.casts.get(options.cast), context.store.casts.members(options.cast)
     if options.json:
         context.say(show.as_json({**_plain(cast), "members": members}))
         return 0
-    dropped = f"{cast.forged} with a wrong MAC, {cast.refused} old or from no PC of the cast"
+    dropped = (cast.forged, "with a wrong MAC"), (cast.refused, "from no PC of the cast"), (cast.replayed, "old")
+    to_come = [f"{o.wanted - o.taken} to come, order {o.id}" for o in _orders_of(context, cast)]
     context.say(
         show.facts(
             (
@@ -114,8 +131,9 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("State", _doing(cast)),
                 ("Group", f"{cast.group}" + (", but it goes to the broadcast address" if cast.broadcast else "")),
                 ("Limit", _limit_in_words(cast)),
+                ("New PCs", "; ".join(to_come)),
                 ("Sent", f"{show.size(cast.sent_bytes)}, of it {show.size(cast.parity_bytes)} for repair"),
-                ("Dropped", dropped if cast.forged or cast.refused else ""),
+                ("Dropped", ", ".join(f"{number} {what}" for number, what in dropped if number)),
                 ("Opened", show.moment(cast.created)),
                 ("Ended", show.moment(cast.ended) if cast.ended else ""),
             )
@@ -147,8 +165,12 @@ def _watch(context: Context, options: argparse.Namespace) -> int:
         now = [context.store.casts.get(cast.id) for cast in casts]
         return [f"Cast {cast.id}, {cast.image_name}: {_doing(cast)}" for cast in now]
 
-    tasks = [member.task_id for cast in casts for member in context.store.casts.members(cast.id)]
-    return watch(context, tasks, heads) if tasks else 0
+    def take_in(known: list[int]) -> list[str]:
+        tasks = [member.task_id for cast in casts for member in context.store.casts.members(cast.id)]
+        known += [task for task in tasks if task not in known]
+        return [order_in_words(order) for cast in casts for order in _orders_of(context, cast)]
+
+    return watch(context, (), heads, take_in)
 
 
 def _stop(context: Context, options: argparse.Namespace) -> int:

@@ -18,7 +18,8 @@ from appliance.model import Host, ImageVersion
 _NOTES = """\
 Everything on the disks of the named PCs is lost; without --yes they are listed and it is asked first.
 With --cast they are written at once by multicast, together with those that already are (see diecast cast).
-With --new, each of the next N unknown PCs that boot from the network is named, registered and deployed.
+With --new, each of the next N unknown PCs that boot from the network is named, registered and deployed;
+with --cast too, their cast stays open until they have all come or the order is cancelled.
 """
 
 
@@ -31,8 +32,6 @@ def _run(context: Context, options: argparse.Namespace) -> int:
         return _deploy(context, options)
     if options.hosts:
         raise UsageError("Name hosts or give --new, not both.", hint="See: diecast deploy --help")
-    if options.cast:
-        raise UsageError("--cast needs named hosts.", hint="Register the PCs first, then name them.")
     if options.wait:
         raise UsageError("--wait needs named hosts.", hint="Watch the tasks as they come: diecast task list")
     return _order(context, options)
@@ -47,14 +46,10 @@ def _deploy(context: Context, options: argparse.Namespace) -> int:
     _announce(context, version, hosts)
     if not options.yes:
         context.confirm("Go on?")
-    cast = cast_for(context, version, len(hosts), options) if options.cast else None
-    if cast is not None:
-        context.say(f"Cast {cast.id} sends {version_name(version)} to group {cast.group}.")
+    cast_id = cast_for(context, version, len(hosts), options)
     tasks = []
     for host in hosts:
-        task = context.store.tasks.deploy(
-            host, version, after=AfterTask(options.after), cast_id=cast.id if cast else None
-        )
+        task = context.store.tasks.deploy(host, version, after=AfterTask(options.after), cast_id=cast_id)
         context.record("deploy", f"task {task.id}: {version_name(version)} to {host.name}")
         context.say(f"Task {task.id}: deploy {version_name(version)} to {host.name}. Boot it from the network.")
         tasks.append(task.id)
@@ -121,12 +116,14 @@ def _disk(context: Context, host: Host) -> tuple[str, int | None]:
 
 def _order(context: Context, options: argparse.Namespace) -> int:
     version = context.store.images.resolve(options.image)
+    check_waiting(options.new, options)
     pattern = options.names or context.settings.tasks.name_pattern
     first = context.store.hosts.next_name(pattern)
     what = f"{version_name(version)} onto the next {show.count(options.new, 'unknown PC')} to boot, from {first} on"
     if not options.yes and context.can_ask:
         context.confirm(f"This writes {what}; whatever is on their disks is lost. Go on?")
-    order = context.store.tasks.order_new_pcs(version, options.new, pattern, AfterTask(options.after))
+    cast_id = cast_for(context, version, options.new, options)
+    order = context.store.tasks.order_new_pcs(version, options.new, pattern, AfterTask(options.after), cast_id=cast_id)
     context.record("deploy", f"order {order.id}: {what}")
     context.say(f"Order {order.id}: {what}. Boot them from the network.")
     return 0

@@ -100,7 +100,8 @@ def subject(task: Task) -> str:
 def order_in_words(order: NewPcOrder) -> str:
     """What a standing order still waits for."""
     left = show.count(order.wanted - order.taken, "unknown PC")
-    return f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}."
+    how = f", by cast {order.cast_id}" if order.cast_id else ""
+    return f"Order {order.id}: {order.image_name} onto the next {left} as {order.pattern}{how}."
 
 
 def disks_of(inventory: dict[str, Any]) -> list[str]:

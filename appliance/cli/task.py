@@ -55,8 +55,18 @@ def _orders(context: Context, options: argparse.Namespace) -> int:
     if not orders:
         context.say("No order waits for new PCs.")
         return 0
-    rows = [(str(o.id), o.image_name, o.pattern, f"{o.taken} of {o.wanted}", show.moment(o.created)) for o in orders]
-    context.say(show.table((">ID", "IMAGE", "NAMES", "TAKEN", "SINCE"), rows, width=context.width))
+    rows = [
+        (
+            str(order.id),
+            order.image_name,
+            order.pattern,
+            f"{order.taken} of {order.wanted}",
+            str(order.cast_id or "-"),
+            show.moment(order.created),
+        )
+        for order in orders
+    ]
+    context.say(show.table((">ID", "IMAGE", "NAMES", "TAKEN", ">CAST", "SINCE"), rows, width=context.width))
     return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from appliance.cli import show
 from appliance.cli.context import Context
@@ -32,15 +33,27 @@ def _no_heads() -> list[str]:
     return []
 
 
-def watch(context: Context, task_ids: Sequence[int] = (), heads: Callable[[], list[str]] = _no_heads) -> int:
+def _nobody_else(known: list[int]) -> list[str]:
+    return []
+
+
+def watch(
+    context: Context,
+    task_ids: Sequence[int] = (),
+    heads: Callable[[], list[str]] = _no_heads,
+    take_in: Callable[[list[int]], list[str]] | None = None,
+) -> int:
     """Follow tasks to their end; none named: all open ones, and those that standing orders still make.
 
-    At a terminal, the lines of `heads` stand above the tasks. Returns 0 when all are done, else the status of the first
-    that is not. Interrupting it stops the watching, not the tasks.
+    At a terminal, the lines of `heads` stand above the tasks. `take_in` may add to the tasks that are watched, and
+    returns what is still to come, in words. Returns 0 when all are done, else the status of the first that is not.
+    Interrupting it stops the watching, not the tasks.
     """
+    if take_in is None:
+        take_in = _nobody_else if task_ids else partial(_take_in, context)
     board = Board(context.width or 80) if context.is_terminal else None
     try:
-        tasks = _follow(context, task_ids, board, heads)
+        tasks = _follow(context, list(task_ids), board, heads, take_in)
     except KeyboardInterrupt:
         again = " ".join(["diecast task watch", *map(str, task_ids)])
         context.note(f"\nNo longer watching; the work goes on. Watch again: {again}")
@@ -53,15 +66,19 @@ def watch(context: Context, task_ids: Sequence[int] = (), heads: Callable[[], li
 
 
 def _follow(
-    context: Context, task_ids: Sequence[int], board: Board | None, heads: Callable[[], list[str]]
+    context: Context,
+    known: list[int],
+    board: Board | None,
+    heads: Callable[[], list[str]],
+    take_in: Callable[[list[int]], list[str]],
 ) -> list[Task]:
     version, drawn = -1, 0.0
-    known, lines = list(task_ids), _PlainLines(context)
+    lines = _PlainLines(context)
     while True:
         now, seen = time.monotonic(), context.store.data_version()
         if seen != version or now - drawn > _REDRAW_S:
             version, drawn = seen, now
-            waiting = [] if task_ids else _take_in(context, known)
+            waiting = take_in(known)
             tasks = [context.store.tasks.get(task_id) for task_id in known]
             if not waiting and all(task.state.is_final for task in tasks):
                 return tasks

@@ -58,7 +58,10 @@ def test_a_cast_waits_for_pcs_only_when_it_is_told_to(
     [
         (("deploy", "win11", "PC1", "--yes", "--wait-for", "1"), 64, "belong to --cast"),
         (("deploy", "win11", "PC1", "--yes", "--wait-seconds", "0"), 64, "belong to --cast"),
-        (("deploy", "win11", "--new", "2", "--cast", "--yes"), 64, "--cast needs named hosts."),
+        (("deploy", "win11", "--new", "2", "--cast", "--yes", "--wait-for", "3"), 64, "waits for more PCs than the 2"),
+        (("deploy", "win11", "--new", "2", "--cast", "--yes", "--names", "LAB"), 64, "exactly one number"),
+        (("deploy", "win11", "--new", "2", "--cast", "--yes", "--wait"), 64, "--wait needs named hosts."),
+        (("deploy", "win11", "--new", "2", "--yes", "--wait-for", "2"), 64, "belong to --cast"),
         (("deploy", "win11", "PC1", "--yes", "--cast", "--wait-for", "2"), 64, "waits for more PCs than the 1"),
         (("deploy", "win11", "PC1", "--yes", "--cast", "--wait-for", "0"), 64, "number of PCs"),
         (("cast", "show", "9"), 66, "There is no cast 9."),
@@ -78,6 +81,49 @@ def test_what_cannot_be_done_is_one_sentence_with_its_status(
     assert said.err.count("\n") == 1
     assert store.casts.list() == []
     assert store.tasks.list(active_only=True) == []
+
+
+def test_new_pcs_are_ordered_by_cast_and_take_part_as_they_come(diecast: Diecast, store: Store) -> None:
+    said = diecast("deploy", "win11", "--new", "2", "--names", "LAB1-{nn}", "--cast", "--wait-seconds", "60")
+    assert said.out == (
+        "Cast 1 sends win11@1 to group 239.192.68.1.\n"
+        "Order 1: win11@1 onto the next 2 unknown PCs to boot, from LAB1-01 on. Boot them from the network.\n"
+    )
+    cast = store.casts.get(1)
+    assert (cast.wait_for, cast.wait_seconds) == (2, 60), "it waits for all that are ordered"
+    assert store.tasks.adopt(["52:54:00:bb:00:01"]) is not None
+    assert "onto the next 1 unknown PC as LAB1-{nn}, by cast 1." in diecast("task", "list").out
+    assert diecast("task", "orders").out.splitlines()[1].split()[:7] == ["1", "win11", "LAB1-{nn}", "1", "of", "2", "1"]
+    shown = diecast("cast", "show", "1").out
+    assert "1 to come, order 1" in shown
+    assert "LAB1-01" in shown
+    diecast("task", "cancel", "--order", "1")
+    assert "to come" not in diecast("cast", "show", "1").out
+
+
+def test_new_pcs_join_the_cast_of_their_version_that_is_open(diecast: Diecast, store: Store) -> None:
+    diecast("deploy", "win11", "PC1", "--yes", "--cast")
+    assert "Cast 1 sends" in diecast("deploy", "win11", "--new", "2", "--cast").out
+    assert [order.cast_id for order in store.tasks.orders()] == [1]
+
+
+def test_watching_a_cast_follows_the_new_pcs_that_its_orders_wait_for(
+    diecast: Diecast, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diecast("deploy", "win11", "--new", "1", "--names", "LAB1-{nn}", "--cast")
+    diecast("deploy", "win11", "--new", "1", "--names", "LAB2-{nn}")
+
+    def boot(seconds: float) -> None:
+        adopted = store.tasks.adopt(["52:54:00:bb:00:01"])
+        if adopted is not None:
+            store.tasks.cancel(adopted[1].id)
+
+    monkeypatch.setattr("appliance.cli.watch.time.sleep", boot)
+    said = diecast("cast", "watch")
+    assert said.status == 130
+    assert "onto the next 1 unknown PC as LAB1-{nn}, by cast 1." in said.out
+    assert "LAB2" not in said.out
+    assert "deploy of LAB1-01: cancelled." in said.out
 
 
 def test_casts_are_listed_and_shown_without_their_key(diecast: Diecast, store: Store) -> None:
