@@ -306,6 +306,15 @@ class CastSender:
             moved.append(member)
         return moved
 
+    def wanted(self, now: float) -> int:
+        """How many chunks somebody asks for, whole or in part."""
+        self._settle()
+        wanted = 0
+        for member in self._present(now):
+            if member.wants_anything():
+                wanted |= member.wants | bits.of(member.parts)
+        return wanted.bit_count()
+
     def use_broadcast(self, now: float) -> bool:
         """Whether to send to the subnet's broadcast address rather than to the group: more than half of the receivers
         are deaf. Stays so until the cast is over."""

@@ -243,9 +243,8 @@ class Desk:
         """The service stops: nothing is sent any more, and `diecast cast list` must not say otherwise."""
         with suppress(Unavailable):
             casts = self._store.casts.list(open_only=True)
-            self._store.casts.record(
-                [(dataclasses.replace(cast, present=0, waiting=False, rate_bytes_s=0.0), []) for cast in casts]
-            )
+            still = [dataclasses.replace(cast, present=0, waiting=False, wanted=0, rate_bytes_s=0.0) for cast in casts]
+            self._store.casts.record([(cast, []) for cast in still])
 
     def _tell(self) -> None:
         for cast in self._store.casts.end_finished():
@@ -260,10 +259,10 @@ class Desk:
         plans = []
         casts = self._store.casts.list(open_only=True)
         for cast in casts:
-            seats, unfinished = self._store.casts.seats(cast.id)
+            seats, expected = self._store.casts.seats(cast.id)
             ids = self._list_of(cast)
             if ids:
-                plans.append(Plan(cast, ids, tuple(seats), unfinished))
+                plans.append(Plan(cast, ids, tuple(seats), expected))
         self._ids = {cast.version_id: self._ids[cast.version_id] for cast in casts if cast.version_id in self._ids}
         return tuple(plans)
 
