@@ -159,7 +159,7 @@ class CastFeed:
             return
         with self._changed:
             self._rekey()
-            frame = self.receiver.feedback(now)
+            frame = self.receiver.feedback(now, self._sockets.unread())
         self._sockets.say(frame)
 
     def _rekey(self) -> None:

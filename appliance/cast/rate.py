@@ -7,6 +7,7 @@ start-time fair queueing (Goyal, Vin, Cheng 1996), so that what one cast cannot 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -70,7 +71,7 @@ class Rate:
         loss = median([report.loss for report in reports])
         if self._before_fall is not None:
             old_loss, old_rate = self._before_fall
-            if loss > 0.7 * old_loss:
+            if loss > 0.7 * old_loss and not self._held(loss, old_loss, old_rate):
                 self.usual_loss, self.rate = max(self.usual_loss, loss), old_rate
             self._before_fall = None
         if loss < self.usual_loss:
@@ -83,6 +84,11 @@ class Rate:
             self.rate += RISE * self.ceiling
         self._heed_buffers(reports)
         self.rate = min(max(self.rate, FLOOR * self.ceiling), self.ceiling)
+
+    def _held(self, loss: float, old_loss: float, old_rate: float) -> bool:
+        """Whether about as much arrived at the slower rate: what a bottleneck lets through, while loss that is there
+        at every rate would have made it less. A receiver that takes a tenth of the rate loses most of it for long."""
+        return (1 - loss) * self.rate > (1 - old_loss) * math.sqrt(old_rate * self.rate)
 
     def _heed_buffers(self, reports: Sequence[Report]) -> None:
         """Half of the receivers have little room: go as fast as they write, a bit slower the fuller they are."""

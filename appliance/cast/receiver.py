@@ -413,12 +413,13 @@ class CastReceiver:
         """When the next FEEDBACK is to be sent."""
         return self._at.due
 
-    def feedback(self, now: float) -> bytes:
-        """The FEEDBACK to send now. The next one is due later."""
+    def feedback(self, now: float, unread: float = 0.0) -> bytes:
+        """The FEEDBACK to send now; the next one is due later. `unread` is how full the socket's own buffer is, 0 to 1:
+        a PC whose processor is slower than the cast shows it there first."""
         self._at.due = now + self._rng.uniform(*FEEDBACK_S)
         self._drop_stale(now)
         flags = Flag.DEAF if self.mode(now) is Mode.DEAF else Flag.NONE
-        message = self._message(flags, self._first, self.place.chunks)
+        message = self._message(flags, self._first, self.place.chunks, unread)
         frame, end = pack_feedback(message, self.place.key)
         self._first = end if end < self.place.chunks else 0
         return frame
@@ -428,13 +429,14 @@ class CastReceiver:
         flag = Flag.COMPLETE if self.complete() else Flag.LEAVING
         return pack_feedback(self._message(flag, 0, 0), self.place.key)[0]
 
-    def _message(self, flags: Flag, first: int, end: int) -> Feedback:
+    def _message(self, flags: Flag, first: int, end: int, unread: float = 0.0) -> Feedback:
         self._number += 1
         since, self._since = self._since, _Since()
         wanted, parts = self._wishes() if end else (0, ())
+        room = max(min(self._free / self.place.buffer_bytes, 1 - unread), 0.0)
         return Feedback(
             self.place.cast_id, self.place.receiver, self._number, self._highest or 0, since.heard, since.missed,
-            since.dropped, self.written, since.taken, max(self._free, 0) * 255 // self.place.buffer_bytes,
+            since.dropped, self.written, since.taken, int(room * 255),
             flags | (Flag.SILENT if self._highest is None else Flag.NONE), first, end, wanted, parts,
         )  # fmt: skip
 

@@ -132,6 +132,12 @@ def test_a_full_buffer_drops_and_counts_and_asks_again() -> None:
     assert after.taken == sum(len(FILES[n]) for n in held)
 
 
+def test_what_waits_unread_in_the_socket_is_told_as_less_room() -> None:
+    made = seat()
+    assert parse_feedback(made.receiver.feedback(1.0, 0.75), KEY).room == 63
+    assert parse_feedback(made.receiver.feedback(2.0, 0.0), KEY).room == 255
+
+
 def test_foreign_malformed_and_replayed_frames_are_counted() -> None:
     made, desk = seat(), Desk(FILES)
     run = whole(desk, 0)[0]
