@@ -235,6 +235,8 @@ class Bed:
         if number not in self._places:
             self._places[number] = self.wires.add_station(f"p{number}", f"10.77.1.{number + 1}/16")
             self._offload(self._places[number], "eth0", "gro", self.receive_offload)
+            if self.receive_offload:  # veth skips it for what comes from a sender that could do TSO
+                self._offload(["ip", "netns", "exec", self.wires.name], f"st-p{number}", "tso", False)
         return self._places[number]
 
     def lose(self, number: int, share: float) -> None:
