@@ -1,8 +1,9 @@
 """What the cast benchmarks send: versions in one image store below build/bench, made when they lack or are out of date.
 
 `system_disk()` is the Debian master disk of the lab, captured with the engine into chunks of 1 MiB windows;
-`random_chunks()` cannot be compressed. A version is named after what it was made from (the disk's recipe, the engine's
-source), so another input makes another version; chunks that no version needs any more are collected.
+`reordered_disk()` is like it with other chunks; `random_chunks()` cannot be compressed. A version is named after what
+it was made from (the disk's recipe, the engine's source), so another input makes another version; chunks that no
+version needs any more are collected.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,12 @@ def system_disk() -> Payload:
 def random_chunks(mib: int = 512, seed: int = 1) -> Payload:
     """`mib` windows of 1 MiB that cannot be compressed."""
     return _payload(f"random-{mib}-{seed}", _sources(), lambda store: _make_random(store, mib, seed))
+
+
+def reordered_disk() -> Payload:
+    """The Debian master disk with the quarters of each window in reverse order: other chunks, nearly as large."""
+    first = system_disk()
+    return _payload("reordered", f"{first.version_id} {_sources()}", lambda store: _reorder(store, first.version_id))
 
 
 def _payload(name: str, inputs: str, make: Callable[[ChunkStore], str]) -> Payload:
@@ -108,14 +115,27 @@ def _capture(store: ChunkStore, disk: Path) -> str:
 
 def _make_random(store: ChunkStore, mib: int, seed: int) -> str:
     rng = random.Random(seed)
+    return _raw_version(store, (rng.randbytes(MIB) for _ in range(mib)))
+
+
+def _reorder(store: ChunkStore, version: str) -> str:
+    ids = cast_chunks(store.read_manifest(version), lambda file: store.read_index(version, file))
+    plains = (plain.ljust(MIB, b"\0") for plain in map(store.get, ids))
+    quarter = MIB // 4
+    return _raw_version(
+        store, (b"".join(plain[at : at + quarter] for at in range(MIB - quarter, -1, -quarter)) for plain in plains)
+    )
+
+
+def _raw_version(store: ChunkStore, plains: Iterable[bytes]) -> str:
+    """A disk of nothing but these windows of 1 MiB."""
     windows = []
-    for number in range(mib):
-        plain = rng.randbytes(MIB)
+    for number, plain in enumerate(plains):
         store.put(plain)
         windows.append(Window(number, chunk_id(plain), ((0, MIB),)))
-    size = mib * MIB
+    size, distinct = len(windows) * MIB, len({window.id for window in windows})
     index = Index.build(windows, window_bytes=MIB, region_bytes=size)
     file = File("disk.index", index.hash, len(index.data))
     region = Region("disk", "disk", 0, size, FileSystem("raw"), file, used_bytes=size)
-    manifest = Manifest(MIB, size, mib, size, DiskShape(size, 512, 512), TableShape("none"), (region,))
+    manifest = Manifest(MIB, size, distinct, size, DiskShape(size, 512, 512), TableShape("none"), (region,))
     return store.write_version(manifest.to_bytes(), {"disk.index": index.data})
