@@ -19,7 +19,7 @@ from appliance.cast.sender import Start
 from appliance.engine.castlist import chunk_list
 from appliance.wire.cast import feedback_key
 from tests.agent.conftest import MAC
-from tests.agent.test_session import MIB, Lab, content, lab, when
+from tests.agent.session_kit import MIB, Lab, content, lab, when
 from tests.cast.on_air import OnAir, files_of
 from tests.engine.kit import loaded
 from tests.fakes.agent_box import FixedBox
