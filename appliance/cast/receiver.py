@@ -159,9 +159,6 @@ class CastReceiver:
         view = memoryview(buffer)
         if not view or datagram_bytes <= 0:
             return
-        if view.nbytes <= datagram_bytes and view.nbytes > 3 and view[3] != Kind.DATA:
-            self.control(view, now)
-            return
         todo = [(0, -(-len(view) // datagram_bytes))]
         while todo:
             first, count = todo.pop()
@@ -176,7 +173,8 @@ class CastReceiver:
             head = parse_data(view, start, min(size, len(view) - start))
             last = head if count == 1 else parse_data(view, last_at, min(size, len(view) - last_at))
         except BadFrame:
-            self.counts.malformed += count == 1
+            if count == 1:
+                self._no_data(view[start : start + size], now)
             return count == 1
         if head.cast_id != self.place.cast_id and last.cast_id == head.cast_id:
             self.counts.foreign += count
@@ -251,6 +249,13 @@ class CastReceiver:
             self._since.missed = max(self._since.missed - count, 0)  # late, not lost
             if after(last, self._highest) and (last - self._highest) & _WORD <= MAX_GAP:
                 self._highest = last
+
+    def _no_data(self, frame: memoryview, now: float) -> None:
+        """A PROBE that follows DATA at once comes in the same receive."""
+        if frame.nbytes > 3 and frame[3] in (Kind.PROBE, Kind.ECHO):
+            self.control(frame, now)
+        else:
+            self.counts.malformed += 1
 
     def control(self, frame: memoryview | bytes, now: float) -> None:
         """Take in a PROBE or an ECHO."""

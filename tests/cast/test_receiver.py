@@ -210,6 +210,16 @@ def test_a_restarted_sender_corrects_the_sequence() -> None:
     assert said(made.receiver, 1.0).highest == 5_000_000
 
 
+def test_a_probe_that_comes_in_one_receive_with_data_is_heard() -> None:
+    made, desk = seat(), Desk(FILES)
+    runs = whole(desk, 0)
+    beat = Beat(Kind.PROBE, CAST, desk.sender.sequence, 5, 1, Notice.WAITING)
+    last = runs[-1][: len(runs[-1]) // MAX_FRAME_BYTES * MAX_FRAME_BYTES]
+    made.receiver.frames(last + pack_beat(beat, CAST_KEY), MAX_FRAME_BYTES, 1.0)
+    assert made.receiver.notice is Notice.WAITING
+    assert made.receiver.counts.malformed == 0
+
+
 def test_a_probe_tells_what_the_end_of_a_burst_lost_and_hastens_the_answer() -> None:
     made, desk = seat(), Desk(FILES)
     feed(made.receiver, whole(desk, 0))
