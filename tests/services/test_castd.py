@@ -176,6 +176,23 @@ def test_whoever_can_come_is_there_when_the_others_are_cancelled(room: Room) -> 
     assert station.report().complete
 
 
+def test_new_pcs_are_cast_to_as_they_come_and_waited_for(room: Room) -> None:
+    version = room.image(50)
+    cast = room.cast(version, 2, 60)
+    room.store.tasks.order_new_pcs(version, 2, "LAB1-{nn}", cast_id=cast.id)
+    room.start()
+    stations = []
+    for number in (1, 2):
+        adopted = room.store.tasks.adopt([f"52:54:00:cb:00:{number:02x}"])
+        assert adopted is not None
+        stations.append(room.power_on(adopted[1], cast))
+        if number == 1:
+            wait_for(lambda: room.store.casts.get(cast.id).waiting)
+            time.sleep(1.5)  # the service has looked whether more can come
+            assert room.store.casts.get(cast.id).sent_bytes == 0, "the second has no task yet, but will"
+    assert [station.report().complete for station in stations] == [True, True]
+
+
 def test_a_killed_service_goes_on_where_its_pcs_are(room: Room) -> None:
     version = room.image(200)
     cast = room.cast(version, 2, 60)
