@@ -19,6 +19,8 @@ Open a cast with: diecast deploy IMAGE HOST... --cast. PCs may come and go at an
 cannot take part, or hears no multicast, goes on by NFS. It ends with the last of its tasks.
 """
 
+_DEAF = "multicast does not arrive"  # in the status of a PC, as the cast service writes it
+
 
 def check_waiting(pcs: int, options: argparse.Namespace) -> None:
     """Before anything is ordered for so many PCs. Raises `UsageError`."""
@@ -111,6 +113,16 @@ def _how(member: CastMember) -> str:
     return ("first of all; " if member.preferred else "") + (member.status or "-")
 
 
+def _hints(cast: Cast, members: list[CastMember]) -> list[str]:
+    """What to change where multicast does not arrive."""
+    deaf = [m.host_name for m in members if _DEAF in m.status and not m.task_state.is_final]
+    if not deaf and not cast.broadcast:
+        return []
+    where = ", ".join(deaf) if deaf else "most PCs"
+    remedy = "give the switch an IGMP querier, or turn IGMP snooping off for this VLAN."
+    return [f"Multicast does not arrive at {where}: {remedy}"]
+
+
 def _orders_of(context: Context, cast: Cast) -> list[NewPcOrder]:
     """The orders for new PCs whose PCs will take part."""
     is_open = cast.state is CastState.OPEN
@@ -152,6 +164,8 @@ def _show(context: Context, options: argparse.Namespace) -> int:
     ]
     names = (">TASK", "HOST", "STATE", ">DONE", ">LOSS", "HOW")
     context.say("\n" + show.table(names, rows, width=context.width))
+    for hint in _hints(cast, members):
+        context.say("\n" + hint)
     return 0
 
 
