@@ -68,7 +68,7 @@ def test_a_deploy_by_cast_makes_an_equal_disk_and_says_how(lab: Lab) -> None:
     assert target.read_bytes()[: len(data)] == data
     assert box.results[0].written_bytes + box.results[0].reused_bytes == len(data)
     assert int(box.results[0].details["by_cast_bytes"]) == int(box.results[0].details["fetched_bytes"]) > 0
-    assert "diecast: cast: by multicast" in lab.heard.lines
+    assert "diecast: cast: receiving by multicast" in lab.heard.lines
     assert any(progress.phase == "writing, by multicast" for progress in box.progress)
 
 
