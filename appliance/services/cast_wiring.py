@@ -54,7 +54,7 @@ class Wiring:
             except Unavailable as error:
                 complaint = str(error)
                 if complaint != self._complaint:
-                    log.error("%s %s", error, error.hint)
+                    log.error("%s", error)
         self._complaint = complaint
         self._settle()
 
