@@ -19,11 +19,12 @@ _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 RUN_BYTES = 1 << 16  # the most that one receive returns
+_ROOMY_BYTES = 16 << 20  # holds what comes while nobody looks for a few hundredths of a second
 RECEIVE_BUFFER_BYTES = 64 << 20  # more than half a second at 900 Mb/s: a stall of this PC loses nothing
 
 
 class CastSockets:
-    """Open until `close`. Nothing blocks."""
+    """Open until `close`. Nothing blocks. `may_rest`: the kernel's buffer bridges pauses between two looks."""
 
     def __init__(self, order: CastOrder, interface: str, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         """Join the group on `interface` (empty: where the kernel's routes say). Raises `OSError` or `ValueError`."""
@@ -38,6 +39,7 @@ class CastSockets:
         for one in (self._group, self._talk):
             one.setblocking(False)
         self._buffer = bytearray(RUN_BYTES)
+        self.may_rest = self._group.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= _ROOMY_BYTES
 
     def close(self) -> None:
         """Leave the group."""
