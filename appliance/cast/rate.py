@@ -15,6 +15,7 @@ STEP_S = 1.0  # the rate is judged so often
 RISE = 0.05  # of the ceiling, each step
 FALL = 0.85
 LOSS_LIMIT = 0.02  # more than this above the usual loss is congestion
+HOPELESS = 0.95  # loss at which too little arrives to tell congestion from a bad cable: it is taken for congestion
 ROOM_LOW = 0.5  # buffers with less room than this on half of the receivers: they set the pace
 FLOOR = 0.01  # of the ceiling; the slowest a cast gets
 BURST_S = 0.005  # how far sending may lag behind the clock and catch up
@@ -71,7 +72,7 @@ class Rate:
         loss = median([report.loss for report in reports])
         if self._before_fall is not None:
             old_loss, old_rate = self._before_fall
-            if loss > 0.7 * old_loss and not self._held(loss, old_loss, old_rate):
+            if 0.7 * old_loss < loss < HOPELESS and not self._held(loss, old_loss, old_rate):
                 self.usual_loss, self.rate = max(self.usual_loss, loss), old_rate
             self._before_fall = None
         if loss < self.usual_loss:

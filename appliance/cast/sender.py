@@ -317,9 +317,11 @@ class CastSender:
 
     def use_broadcast(self, now: float) -> bool:
         """Whether to send to the subnet's broadcast address rather than to the group: more than half of the receivers
-        are deaf. Stays so until the cast is over."""
+        are deaf, and more than one, since one alone costs everybody else less by NFS. Stays so until the cast is over.
+        """
         here = list(self._present(now))
-        self._broadcast |= 2 * sum(bool(m.flags & Flag.DEAF) for m in here) > len(here)
+        deaf = sum(bool(m.flags & Flag.DEAF) for m in here)
+        self._broadcast |= deaf > 1 and 2 * deaf > len(here)
         return self._broadcast
 
     def loss(self, now: float) -> float:

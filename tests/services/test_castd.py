@@ -211,16 +211,17 @@ def test_a_killed_service_goes_on_where_its_pcs_are(room: Room) -> None:
 def test_pcs_that_hear_no_group_are_sent_broadcasts(room: Room) -> None:
     version = room.image(50)
     cast = room.cast(version)
-    task = room.order(version, cast)
-    words = room.wires.add_station("deaf", "10.77.3.1/16")
-    subprocess.run(
-        ["ip", "-n", room.wires.name, "link", "set", "st-deaf", "type", "bridge_slave", "mcast_flood", "off"],
-        check=True,
-    )
+    stations = []
     room.start()
-    report = room.power_on(task, cast, words=words).report()
-    assert report.complete
-    assert report.seconds > 2.5
+    for number in (1, 2):
+        task = room.order(version, cast)
+        words = room.wires.add_station(f"deaf{number}", f"10.77.3.{number}/16")
+        port = ["link", "set", f"st-deaf{number}", "type", "bridge_slave"]
+        subprocess.run(["ip", "-n", room.wires.name, *port, "mcast_flood", "off"], check=True)
+        stations.append(room.power_on(task, cast, words=words))
+    for report in [station.report() for station in stations]:
+        assert report.complete
+        assert report.seconds > 2.5
     wait_for(lambda: room.store.casts.get(cast.id).broadcast)
 
 
