@@ -31,6 +31,16 @@ _SMALLEST_BUFFER = 16 << 20
 _LARGEST_BUFFER = 256 << 20
 _SHARE_OF_MEMORY = 4  # a quarter of what is available
 
+# What is said at each change of way.
+_SAID = {
+    Mode.JOINING: "joining",
+    Mode.WAITING: "waiting for more PCs",
+    Mode.CAST: "receiving by multicast",
+    Mode.DEAF: "multicast does not arrive here; going on by NFS",
+    Mode.GONE: "the box's cast service does not answer; going on by NFS",
+    Mode.MOVED: "the box has moved this PC out of the cast; going on by NFS",
+}
+
 
 def buffer_bytes(machine: Machine) -> int:
     """Room for chunks in part and chunks that wait for a thread: a share of the memory that is available."""
@@ -101,6 +111,6 @@ class CastDeploy:
         self._mode = mode
         self._reporter.hold(mode is Mode.WAITING)
         self._told(self._state)
-        self._display.say(f"cast: {mode.value}")
+        self._display.say(f"cast: {_SAID[mode]}")
         if mode is Mode.DEAF:
             self._display.say(DEAF_HINT)

@@ -20,6 +20,7 @@ from appliance.engine.cast_restore import Arrival
 from appliance.wire.cast import feedback_key
 
 _LOOK_S = 0.25  # how often the thread looks whether it is to end
+_REST_S = 0.02  # after DATA, before the next look: several runs then cost one waking
 _RECEIVES = 64  # in a row, before FEEDBACK has its turn
 _FAREWELLS = 3
 _FAREWELL_S = 0.02
@@ -125,10 +126,16 @@ class CastFeed:
         try:
             while not self._closing.is_set() and not self._ways.stopped():
                 wait_s = min(max(self.receiver.due - time.monotonic(), 0), _LOOK_S)
+                is_drained = False
                 for fd, _ in poll.poll(wait_s * 1000):
-                    self._answers() if fd == self._sockets.talk_fd else self._group()
+                    if fd == self._sockets.group_fd:
+                        is_drained = self._group()
+                    else:
+                        self._answers()
                 self._speak()
                 self._tell_mode()
+                if is_drained and self._sockets.may_rest:
+                    time.sleep(_REST_S)
             self._farewell()
         except Exception as error:  # belongs to those who wait for chunks
             with self._changed:
@@ -137,16 +144,18 @@ class CastFeed:
         finally:
             self._sockets.close()
 
-    def _group(self) -> None:
+    def _group(self) -> bool:
+        """Takes in what is there; False when there is more."""
         for _ in range(_RECEIVES):
             got = self._sockets.receive()
             if got is None:
-                return
+                return True
             with self._changed:
                 before = len(self.receiver.ready)
                 self.receiver.frames(*got, time.monotonic())
                 if len(self.receiver.ready) > before:
                     self._changed.notify()
+        return False
 
     def _answers(self) -> None:
         while (frame := self._sockets.answer()) is not None:
@@ -159,7 +168,7 @@ class CastFeed:
             return
         with self._changed:
             self._rekey()
-            frame = self.receiver.feedback(now)
+            frame = self.receiver.feedback(now, self._sockets.unread())
         self._sockets.say(frame)
 
     def _rekey(self) -> None:

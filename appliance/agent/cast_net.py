@@ -1,7 +1,8 @@
 """The two sockets of a cast's receiver: one that hears the group, one that talks with the sender.
 
 References: ip(7) IP_ADD_MEMBERSHIP, IP_MULTICAST_ALL; udp(7) UDP_GRO: one receive returns many datagrams of a run, and
-a control message says how long each is. socket(7) SO_RCVBUFFORCE.
+a control message says how long each is. socket(7) SO_RCVBUFFORCE, SO_MEMINFO (linux/sock_diag.h: its first two numbers
+are the bytes that wait in the socket and the most that may).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from appliance.wire.agentapi import CastOrder
 _IP_MULTICAST_ALL = 49
 _UDP_GRO = 104
 _SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 RUN_BYTES = 1 << 16  # the most that one receive returns
+_ROOMY_BYTES = 16 << 20  # holds what comes while nobody looks for a few hundredths of a second
 RECEIVE_BUFFER_BYTES = 64 << 20  # more than half a second at 900 Mb/s: a stall of this PC loses nothing
 
 
 class CastSockets:
-    """Open until `close`. Nothing blocks."""
+    """Open until `close`. Nothing blocks. `may_rest`: the kernel's buffer bridges pauses between two looks."""
 
     def __init__(self, order: CastOrder, interface: str, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         """Join the group on `interface` (empty: where the kernel's routes say). Raises `OSError` or `ValueError`."""
@@ -36,6 +39,7 @@ class CastSockets:
         for one in (self._group, self._talk):
             one.setblocking(False)
         self._buffer = bytearray(RUN_BYTES)
+        self.may_rest = self._group.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= _ROOMY_BYTES
 
     def close(self) -> None:
         """Leave the group."""
@@ -63,6 +67,11 @@ class CastSockets:
             if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
                 (each,) = struct.unpack("i", data[:4])
         return memoryview(self._buffer)[:size], each
+
+    def unread(self) -> float:
+        """How full the buffer of the group's socket is, 0 to 1."""
+        waiting, most = struct.unpack("II", self._group.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 8))
+        return min(waiting / most, 1.0) if most else 0.0
 
     def answer(self) -> bytes | None:
         """One datagram of the sender. A refused port (the sender is away) is none."""

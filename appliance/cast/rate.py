@@ -7,6 +7,7 @@ start-time fair queueing (Goyal, Vin, Cheng 1996), so that what one cast cannot 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ STEP_S = 1.0  # the rate is judged so often
 RISE = 0.05  # of the ceiling, each step
 FALL = 0.85
 LOSS_LIMIT = 0.02  # more than this above the usual loss is congestion
+HOPELESS = 0.95  # loss at which too little arrives to tell congestion from a bad cable: it is taken for congestion
 ROOM_LOW = 0.5  # buffers with less room than this on half of the receivers: they set the pace
 FLOOR = 0.01  # of the ceiling; the slowest a cast gets
 BURST_S = 0.005  # how far sending may lag behind the clock and catch up
@@ -70,7 +72,7 @@ class Rate:
         loss = median([report.loss for report in reports])
         if self._before_fall is not None:
             old_loss, old_rate = self._before_fall
-            if loss > 0.7 * old_loss:
+            if 0.7 * old_loss < loss < HOPELESS and not self._held(loss, old_loss, old_rate):
                 self.usual_loss, self.rate = max(self.usual_loss, loss), old_rate
             self._before_fall = None
         if loss < self.usual_loss:
@@ -83,6 +85,11 @@ class Rate:
             self.rate += RISE * self.ceiling
         self._heed_buffers(reports)
         self.rate = min(max(self.rate, FLOOR * self.ceiling), self.ceiling)
+
+    def _held(self, loss: float, old_loss: float, old_rate: float) -> bool:
+        """Whether about as much arrived at the slower rate: what a bottleneck lets through, while loss that is there
+        at every rate would have made it less. A receiver that takes a tenth of the rate loses most of it for long."""
+        return (1 - loss) * self.rate > (1 - old_loss) * math.sqrt(old_rate * self.rate)
 
     def _heed_buffers(self, reports: Sequence[Report]) -> None:
         """Half of the receivers have little room: go as fast as they write, a bit slower the fuller they are."""

@@ -39,7 +39,7 @@ URGENT_S = (0.02, 0.08)  # after a PROBE that says that the sender is idle; the 
 URGENT_EACH_S = 0.0005  # by so much for each receiver
 DEAF_S = 3.0  # ECHO is heard, the group is not
 ECHO_AFTER_S = 1.5  # ... and ECHO so long after the group: more than PROBE's interval, else the sender may have died
-GONE_S = 10.0  # nothing is heard
+GONE_S = 5.0  # nothing is heard: longer than a service that crashed needs to be there again
 TAIL_CHUNKS = 16
 TAIL_S = 2.0
 STALE_S = 10.0  # a chunk in part that gets nothing for so long is dropped
@@ -159,9 +159,6 @@ class CastReceiver:
         view = memoryview(buffer)
         if not view or datagram_bytes <= 0:
             return
-        if view.nbytes <= datagram_bytes and view.nbytes > 3 and view[3] != Kind.DATA:
-            self.control(view, now)
-            return
         todo = [(0, -(-len(view) // datagram_bytes))]
         while todo:
             first, count = todo.pop()
@@ -176,7 +173,8 @@ class CastReceiver:
             head = parse_data(view, start, min(size, len(view) - start))
             last = head if count == 1 else parse_data(view, last_at, min(size, len(view) - last_at))
         except BadFrame:
-            self.counts.malformed += count == 1
+            if count == 1:
+                self._no_data(view[start : start + size], now)
             return count == 1
         if head.cast_id != self.place.cast_id and last.cast_id == head.cast_id:
             self.counts.foreign += count
@@ -251,6 +249,13 @@ class CastReceiver:
             self._since.missed = max(self._since.missed - count, 0)  # late, not lost
             if after(last, self._highest) and (last - self._highest) & _WORD <= MAX_GAP:
                 self._highest = last
+
+    def _no_data(self, frame: memoryview, now: float) -> None:
+        """A PROBE that follows DATA at once comes in the same receive."""
+        if frame.nbytes > 3 and frame[3] in (Kind.PROBE, Kind.ECHO):
+            self.control(frame, now)
+        else:
+            self.counts.malformed += 1
 
     def control(self, frame: memoryview | bytes, now: float) -> None:
         """Take in a PROBE or an ECHO."""
@@ -413,12 +418,13 @@ class CastReceiver:
         """When the next FEEDBACK is to be sent."""
         return self._at.due
 
-    def feedback(self, now: float) -> bytes:
-        """The FEEDBACK to send now. The next one is due later."""
+    def feedback(self, now: float, unread: float = 0.0) -> bytes:
+        """The FEEDBACK to send now; the next one is due later. `unread` is how full the socket's own buffer is, 0 to 1:
+        a PC whose processor is slower than the cast shows it there first."""
         self._at.due = now + self._rng.uniform(*FEEDBACK_S)
         self._drop_stale(now)
         flags = Flag.DEAF if self.mode(now) is Mode.DEAF else Flag.NONE
-        message = self._message(flags, self._first, self.place.chunks)
+        message = self._message(flags, self._first, self.place.chunks, unread)
         frame, end = pack_feedback(message, self.place.key)
         self._first = end if end < self.place.chunks else 0
         return frame
@@ -428,13 +434,14 @@ class CastReceiver:
         flag = Flag.COMPLETE if self.complete() else Flag.LEAVING
         return pack_feedback(self._message(flag, 0, 0), self.place.key)[0]
 
-    def _message(self, flags: Flag, first: int, end: int) -> Feedback:
+    def _message(self, flags: Flag, first: int, end: int, unread: float = 0.0) -> Feedback:
         self._number += 1
         since, self._since = self._since, _Since()
         wanted, parts = self._wishes() if end else (0, ())
+        room = max(min(self._free / self.place.buffer_bytes, 1 - unread), 0.0)
         return Feedback(
             self.place.cast_id, self.place.receiver, self._number, self._highest or 0, since.heard, since.missed,
-            since.dropped, self.written, since.taken, max(self._free, 0) * 255 // self.place.buffer_bytes,
+            since.dropped, self.written, since.taken, int(room * 255),
             flags | (Flag.SILENT if self._highest is None else Flag.NONE), first, end, wanted, parts,
         )  # fmt: skip
 

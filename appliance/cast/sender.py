@@ -306,11 +306,22 @@ class CastSender:
             moved.append(member)
         return moved
 
+    def wanted(self, now: float) -> int:
+        """How many chunks somebody asks for, whole or in part."""
+        self._settle()
+        wanted = 0
+        for member in self._present(now):
+            if member.wants_anything():
+                wanted |= member.wants | bits.of(member.parts)
+        return wanted.bit_count()
+
     def use_broadcast(self, now: float) -> bool:
         """Whether to send to the subnet's broadcast address rather than to the group: more than half of the receivers
-        are deaf. Stays so until the cast is over."""
+        are deaf, and more than one, since one alone costs everybody else less by NFS. Stays so until the cast is over.
+        """
         here = list(self._present(now))
-        self._broadcast |= 2 * sum(bool(m.flags & Flag.DEAF) for m in here) > len(here)
+        deaf = sum(bool(m.flags & Flag.DEAF) for m in here)
+        self._broadcast |= deaf > 1 and 2 * deaf > len(here)
         return self._broadcast
 
     def loss(self, now: float) -> float:

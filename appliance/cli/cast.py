@@ -19,6 +19,8 @@ Open a cast with: diecast deploy IMAGE HOST... --cast. PCs may come and go at an
 cannot take part, or hears no multicast, goes on by NFS. It ends with the last of its tasks.
 """
 
+_DEAF = "multicast does not arrive"  # in the status of a PC, as the cast service writes it
+
 
 def check_waiting(pcs: int, options: argparse.Namespace) -> None:
     """Before anything is ordered for so many PCs. Raises `UsageError`."""
@@ -111,6 +113,16 @@ def _how(member: CastMember) -> str:
     return ("first of all; " if member.preferred else "") + (member.status or "-")
 
 
+def _hints(cast: Cast, members: list[CastMember]) -> list[str]:
+    """What to change where multicast does not arrive."""
+    deaf = [m.host_name for m in members if _DEAF in m.status and not m.task_state.is_final]
+    if not deaf and not cast.broadcast:
+        return []
+    where = ", ".join(deaf) if deaf else "most PCs"
+    remedy = "give the switch an IGMP querier, or turn IGMP snooping off for this VLAN."
+    return [f"Multicast does not arrive at {where}: {remedy}"]
+
+
 def _orders_of(context: Context, cast: Cast) -> list[NewPcOrder]:
     """The orders for new PCs whose PCs will take part."""
     is_open = cast.state is CastState.OPEN
@@ -122,7 +134,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
     if options.json:
         context.say(show.as_json({**_plain(cast), "members": members}))
         return 0
-    dropped = f"{cast.forged} with a wrong MAC, {cast.refused} old or from no PC of the cast"
+    dropped = (cast.forged, "with a wrong MAC"), (cast.refused, "from no PC of the cast"), (cast.replayed, "old")
     to_come = [f"{o.wanted - o.taken} to come, order {o.id}" for o in _orders_of(context, cast)]
     context.say(
         show.facts(
@@ -133,7 +145,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("Limit", _limit_in_words(cast)),
                 ("New PCs", "; ".join(to_come)),
                 ("Sent", f"{show.size(cast.sent_bytes)}, of it {show.size(cast.parity_bytes)} for repair"),
-                ("Dropped", dropped if cast.forged or cast.refused else ""),
+                ("Dropped", ", ".join(f"{number} {what}" for number, what in dropped if number)),
                 ("Opened", show.moment(cast.created)),
                 ("Ended", show.moment(cast.ended) if cast.ended else ""),
             )
@@ -152,6 +164,8 @@ def _show(context: Context, options: argparse.Namespace) -> int:
     ]
     names = (">TASK", "HOST", "STATE", ">DONE", ">LOSS", "HOW")
     context.say("\n" + show.table(names, rows, width=context.width))
+    for hint in _hints(cast, members):
+        context.say("\n" + hint)
     return 0
 
 

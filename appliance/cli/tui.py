@@ -22,7 +22,7 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     from appliance.tui.session import Session
 
     session = Session(context.actor, language=options.language or "", read_only=options.read_only)
-    settings = context.settings
+    settings = context.file_settings
     app = ConsoleApp(lambda: Store.open(settings.paths.database), session, settings)
     app.run()
     if app.defect is not None:

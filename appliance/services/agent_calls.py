@@ -9,6 +9,7 @@ because an answer was lost do no harm.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ _STARTABLE = frozenset({TaskState.WAITING, TaskState.BOOTING, TaskState.RUNNING}
 _EXPORT_RETRY_S = 1
 _VERIFY_RETRY_S = 2
 _HEARD_EVERY = timedelta(seconds=5)  # a held PC asks every other second; the store need not be told each time
+_FIGURE = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +365,18 @@ def result(box: Box, caller: Caller, body: bytes) -> Reply:
         raise Conflict("The capture has no manifest yet.", hint="Upload it before the result.")
     if task.state is TaskState.BOOTING:
         box.store.tasks.move(task.id, TaskState.RUNNING, text="its agent is still there")
-    text = f"written {end.written_bytes} bytes, kept {end.reused_bytes}" if task.kind is TaskKind.DEPLOY else "uploaded"
+    text = _deployed(end) if task.kind is TaskKind.DEPLOY else "uploaded"
     box.store.tasks.move(task.id, TaskState.VERIFYING, text=text)
     return Reply()
+
+
+def _deployed(end: api.Result) -> str:
+    """What a deployment did, by the agent's word. Fetched: compressed, by cast and by NFS."""
+    text = f"written {end.written_bytes} bytes, kept {end.reused_bytes}"
+    for name, words in (("fetched_bytes", ", fetched {}"), ("by_cast_bytes", ", of it {} by multicast")):
+        figure = end.details.get(name, "")
+        text += words.format(figure) if _FIGURE.fullmatch(figure) else ""
+    return text
 
 
 def status(box: Box, caller: Caller, body: bytes) -> Reply:

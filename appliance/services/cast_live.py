@@ -17,6 +17,7 @@ from appliance.cast.rate import Rate
 from appliance.cast.sender import GONE_S, CastSender, Member, Send, Start
 from appliance.events import TaskState
 from appliance.model import Cast, CastMember, CastSeat
+from appliance.services import cast_status
 from appliance.services.cast_reader import AHEAD, UNREADABLE, Reader
 from appliance.services.cast_sockets import RUN_FRAMES
 from appliance.wire.cast import (
@@ -46,7 +47,7 @@ class Plan:
     cast: Cast
     ids: tuple[bytes, ...]  # chunk number -> id
     seats: tuple[CastSeat, ...]
-    unfinished: int  # tasks of the cast that have not ended, checked in or not
+    expected: int  # PCs that are there or can still come: unfinished tasks, and new PCs that orders wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class _Totals:
     parity: int = 0
     forged: int = 0
     refused: int = 0
+    replayed: int = 0
     told_sent: int = 0  # when figures were last made
     told_at: float = 0.0
 
@@ -107,7 +109,7 @@ class LiveCast:
         self._item: _Item | None = None
         self._next: tuple[Send, bytes] | None = None
         c = plan.cast  # its figures go on where a predecessor left them
-        self._totals = _Totals(c.sent_bytes, c.parity_bytes, c.forged, c.refused, c.sent_bytes, now)
+        self._totals = _Totals(c.sent_bytes, c.parity_bytes, c.forged, c.refused, c.replayed, c.sent_bytes, now)
         self.obey(plan)
 
     # -- the store's word
@@ -167,7 +169,7 @@ class LiveCast:
                 return None
             self.sender = self._wake_up(now)
         if not self.sender.feedback(message, now):
-            self._totals.refused += 1
+            self._totals.replayed += 1
             return None
         self.outlets.add(outlet)
         return pack_beat(self.sender.echo(message, now), keys[1])
@@ -252,7 +254,7 @@ class LiveCast:
         if may_broadcast and not self.broadcast and sender.use_broadcast(now):
             self.broadcast = True
             log.warning("cast %d goes to the broadcast address: most of its PCs do not hear %s", cast.id, cast.group)
-        if sender.waiting(now) and 0 < self.plan.unfinished <= sender.present(now):
+        if sender.waiting(now) and 0 < self.plan.expected <= sender.present(now):
             sender.begin()  # more cannot come
         if sender.over(now):
             log.info("cast %d (%s) rests: nobody is there", cast.id, cast.image_name)
@@ -266,8 +268,9 @@ class LiveCast:
         totals.told_sent, totals.told_at = totals.sent, now
         waiting = sender is not None and sender.waiting(now)
         cast = dataclasses.replace(
-            self.plan.cast, present=sender.present(now) if sender else 0, waiting=waiting, rate_bytes_s=rate,
-            sent_bytes=totals.sent, parity_bytes=totals.parity, forged=totals.forged, refused=totals.refused,
+            self.plan.cast, present=sender.present(now) if sender else 0, waiting=waiting,
+            wanted=sender.wanted(now) if sender else 0, rate_bytes_s=rate, sent_bytes=totals.sent,
+            parity_bytes=totals.parity, forged=totals.forged, refused=totals.refused, replayed=totals.replayed,
             broadcast=self.broadcast,
         )  # fmt: skip
         heard = [m for m in sender.members.values() if m.message >= 0] if sender else []
@@ -296,15 +299,15 @@ def _obey_seat(sender: CastSender, seat: CastSeat) -> None:
 def status_of(member: Member, now: float, waiting: bool) -> str:
     """How a PC gets its chunks, in words."""
     if member.flags & Flag.COMPLETE:
-        return "complete"
+        return cast_status.COMPLETE
     if member.flags & Flag.LEAVING:
-        return "has left"
+        return cast_status.LEFT
     if member.moved:
-        return f"by NFS: {member.moved}"
+        return cast_status.BY_NFS + member.moved
     if now - member.heard_at >= GONE_S:
-        return "silent"
+        return cast_status.SILENT
     if member.flags & Flag.DEAF:
-        return "by NFS: multicast does not arrive there"
+        return f"{cast_status.BY_NFS}multicast does not arrive there"
     if waiting:
-        return "waits for more PCs"
-    return "by multicast, slower than the others" if member.behind_since is not None else "by multicast"
+        return cast_status.WAITS
+    return cast_status.SLOW if member.behind_since is not None else cast_status.BY_MULTICAST

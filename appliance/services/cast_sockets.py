@@ -18,7 +18,7 @@ import psutil
 
 from appliance.cast.querier import Querier
 from appliance.config import Cast, Network
-from appliance.errors import ConfigError, Unavailable
+from appliance.errors import ConfigError
 from appliance.services.runtime import cannot_listen
 from appliance.wire import igmp
 from appliance.wire.cast import MAX_FRAME_BYTES
@@ -48,19 +48,17 @@ class Card:
 
 
 def cards_of(network: Network) -> list[Card]:
-    """Every IPv4 address of the chosen interfaces. Raises `ConfigError`, or `Unavailable` when there is none."""
+    """Every IPv4 address that the chosen interfaces have now. Raises `ConfigError` when none is chosen."""
     if not network.interfaces:
         raise ConfigError("Casts have no interface to go out of.", hint="Set network.interfaces in the settings.")
     known, found = psutil.net_if_addrs(), []
     for name in network.interfaces:
-        if name not in known:
-            raise Unavailable(f"The interface {name} does not exist.", hint="Correct network.interfaces.")
-        for item in known[name]:
-            if item.family == socket.AF_INET:
-                broadcast = IPv4Address(item.broadcast) if item.broadcast else None
-                found.append(Card(name, socket.if_nametoindex(name), IPv4Address(item.address), broadcast))
-    if not found:
-        raise Unavailable(f"{', '.join(network.interfaces)}: no IPv4 address.", hint="Give the interface an address.")
+        with suppress(OSError):  # it has gone just now
+            index = socket.if_nametoindex(name)
+            for item in known.get(name, ()):
+                if item.family == socket.AF_INET:
+                    broadcast = IPv4Address(item.broadcast) if item.broadcast else None
+                    found.append(Card(name, index, IPv4Address(item.address), broadcast))
     return found
 
 

@@ -27,7 +27,8 @@ from appliance.errors import ApplianceError, Conflict, Unavailable
 from appliance.model import Cast, CastMember
 from appliance.services.cast_live import LiveCast, Plan
 from appliance.services.cast_reader import Reader
-from appliance.services.cast_sockets import Card, IgmpPort, Outlet, cards_of, igmp_ports
+from appliance.services.cast_sockets import Card, cards_of
+from appliance.services.cast_wiring import Wiring
 from appliance.wire.cast import BadFrame, sender_of
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ class _Ending:
 
 
 class Caster:
-    """The sending thread's state. Only `obey`, `figures` and `stop` may be called from others."""
+    """The sending thread's state. Only `obey`, `follow`, `figures` and `stop` may be used by others."""
 
     def __init__(self, settings: CastSettings, cards: list[Card], read: Callable[[bytes], bytes]) -> None:
+        """Raises `Unavailable` when a port is taken."""
         self.settings = settings
         self.figures: Figures = ()
         self.malformed = 0  # datagrams on the feedback port that are no FEEDBACK of an open cast
@@ -71,23 +73,12 @@ class Caster:
         self._plans: tuple[Plan, ...] | None = None
         self._stopped = False
         self._second_at = self._clock()
-        self._outlets: list[Outlet] = []
-        self._igmp: list[IgmpPort] = []
+        self._wiring = Wiring(settings, cards)
+        self._cards: frozenset[Card] | None = None
         self._bell, self._ring = socket.socketpair()
         self._bell.setblocking(False)
         self._ring.setblocking(False)
-        try:
-            for card in cards:
-                self._outlets.append(Outlet(card, settings))
-        except BaseException:
-            self._close_sockets()
-            raise
-        self._igmp = igmp_ports(cards)
-        self._by_fd = {outlet.feedback.fileno(): number for number, outlet in enumerate(self._outlets)}
-        self._igmp_by_fd = {port.socket.fileno(): port for port in self._igmp}
-        self._poll = select.poll()
-        for fd in (*self._by_fd, *self._igmp_by_fd, self._bell.fileno()):
-            self._poll.register(fd, select.POLLIN)
+        self._wiring.poll.register(self._bell, select.POLLIN)
         self._reader = Reader(read, self.wake)
 
     # -- from other threads
@@ -96,6 +87,12 @@ class Caster:
         """These are the open casts."""
         self._plans = plans
         self.wake()
+
+    def follow(self, cards: list[Card]) -> None:
+        """These are the addresses of the box."""
+        if frozenset(cards) != self._wiring.cards:
+            self._cards = frozenset(cards)
+            self.wake()
 
     def stop(self) -> None:
         """Make `run` return."""
@@ -117,6 +114,9 @@ class Caster:
                 if self._plans is not None:
                     plans, self._plans = self._plans, None
                     self._take_over(plans, now)
+                if self._cards is not None:
+                    cards, self._cards = self._cards, None
+                    self._wiring.follow(cards)
                 if now >= self._second_at:
                     self._second_at = now + SECOND_S
                     self._second(now)
@@ -126,10 +126,7 @@ class Caster:
             self._close_sockets()
 
     def _close_sockets(self) -> None:
-        for outlet in self._outlets:
-            outlet.close()
-        for port in self._igmp:
-            port.close()
+        self._wiring.close()
         self._bell.close()
         self._ring.close()
 
@@ -162,7 +159,7 @@ class Caster:
         return min(max(again - now, 0.0), _LONGEST_WAIT_S)
 
     def _out(self, live: LiveCast, frames: bytes) -> None:
-        outlets = [self._outlets[number] for number in live.outlets]
+        outlets = [outlet for number, outlet in self._wiring.outlets.items() if number in live.outlets]
         if not live.broadcast:  # two addresses of one interface lead to the same PCs
             outlets = list({outlet.card.index: outlet for outlet in outlets}.values())
         for outlet in outlets:
@@ -170,14 +167,13 @@ class Caster:
             outlet.send(frames, subnet or live.plan.cast.group)
 
     def _hear(self, wait_s: float) -> None:
-        for fd, _ in self._poll.poll(wait_s * 1000):
+        for fd, _ in self._wiring.poll.poll(wait_s * 1000):
             now = self._clock()
-            if fd in self._by_fd:
-                number = self._by_fd[fd]
-                for frame, address in self._outlets[number].heard():
+            if (number := self._wiring.outlet_of(fd)) is not None:
+                for frame, address in self._wiring.outlets[number].heard():
                     self._feedback(number, frame, address, now)
-            elif fd in self._igmp_by_fd:
-                self._igmp_by_fd[fd].hear(now)
+            elif (port := self._wiring.igmp_of(fd)) is not None:
+                port.hear(now)
             else:
                 with suppress(BlockingIOError):
                     self._bell.recv(4096)
@@ -194,7 +190,7 @@ class Caster:
             return
         echo = live.hear(frame, receiver, outlet, now)
         if echo is not None:
-            self._outlets[outlet].answer(echo, address)
+            self._wiring.outlets[outlet].answer(echo, address)
 
     def _second(self, now: float) -> None:
         for live in self._live.values():
@@ -205,7 +201,7 @@ class Caster:
                 self._out(ending.live, frame)
         self._ending = [ending for ending in self._ending if ending.left > 0]
         active = any(live.sender is not None for live in self._live.values())
-        for port in self._igmp:
+        for port in self._wiring.igmp:
             port.query(active, now)
         self.figures = tuple(live.figures(now) for live in self._live.values())
 
@@ -243,9 +239,8 @@ class Desk:
         """The service stops: nothing is sent any more, and `diecast cast list` must not say otherwise."""
         with suppress(Unavailable):
             casts = self._store.casts.list(open_only=True)
-            self._store.casts.record(
-                [(dataclasses.replace(cast, present=0, waiting=False, rate_bytes_s=0.0), []) for cast in casts]
-            )
+            still = [dataclasses.replace(cast, present=0, waiting=False, wanted=0, rate_bytes_s=0.0) for cast in casts]
+            self._store.casts.record([(cast, []) for cast in still])
 
     def _tell(self) -> None:
         for cast in self._store.casts.end_finished():
@@ -260,10 +255,10 @@ class Desk:
         plans = []
         casts = self._store.casts.list(open_only=True)
         for cast in casts:
-            seats, unfinished = self._store.casts.seats(cast.id)
+            seats, expected = self._store.casts.seats(cast.id)
             ids = self._list_of(cast)
             if ids:
-                plans.append(Plan(cast, ids, tuple(seats), unfinished))
+                plans.append(Plan(cast, ids, tuple(seats), expected))
         self._ids = {cast.version_id: self._ids[cast.version_id] for cast in casts if cast.version_id in self._ids}
         return tuple(plans)
 
@@ -285,14 +280,22 @@ class Desk:
 async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready: Callable[[], None]) -> None:
     """Send casts until `stop` is set. Raises `ApplianceError` when sockets or the image store cannot be had."""
     chunks = await asyncio.to_thread(ChunkStore, settings.paths.images)
-    caster = Caster(settings.cast, cards_of(settings.network), chunks.get_frame)
+    cards = cards_of(settings.network)
+    caster = Caster(settings.cast, cards, chunks.get_frame)
     desk = Desk(store, chunks, caster)
+    if not cards:
+        log.warning("%s: no IPv4 address yet; casts wait for one.", ", ".join(settings.network.interfaces))
+
+    def look() -> None:
+        desk.round()
+        caster.follow(cards_of(settings.network))
+
     pool = ThreadPoolExecutor(1, "cast")
     sending = asyncio.get_running_loop().run_in_executor(pool, caster.run)
     try:
         ready()
         while not stop.is_set() and not sending.done():
-            await asyncio.to_thread(desk.round)
+            await asyncio.to_thread(look)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), ROUND_S)
     finally:

@@ -143,7 +143,7 @@ async def _health(request: web.Request) -> web.Response:
 
 async def _metrics(request: web.Request) -> web.Response:
     box = request.app[BOX]
-    series = await box.call(metrics.collect, box.store, box.counters, box.chunk_size, box.settings.paths.images)
+    series = await box.call(metrics.collect, box.store, box.counters, box.chunk_size, box.settings)
     return web.Response(text=metrics.render(series), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 

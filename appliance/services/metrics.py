@@ -11,11 +11,14 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.config import Settings
 from appliance.events import TaskState
+from appliance.model import Cast
+from appliance.services.cast_status import WORDS, word_of
 from appliance.store import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -93,8 +96,9 @@ class Series:
     samples: tuple[tuple[dict[str, str], float], ...]
 
 
-def collect(store: Store, counters: Counters, chunks: FolderSize, images: Path) -> list[Series]:
+def collect(store: Store, counters: Counters, chunks: FolderSize, settings: Settings) -> list[Series]:
     """Everything `/metrics` shows. Blocks. Raises `ApplianceError` when the store does not answer."""
+    images = settings.paths.images
     requests, sent, received = counters.copy()
     tasks = Counter(task.state for task in store.tasks.list(limit=1_000_000))
     files, size = chunks.measure()
@@ -120,7 +124,42 @@ def collect(store: Store, counters: Counters, chunks: FolderSize, images: Path) 
             tuple(({"kind": kind}, n) for kind, n in sorted(sent.items())),
         ),
         _one("http_received_bytes_total", "counter", "Bytes of bodies that agents sent.", received),
+        *_casts(store, settings.cast.rate_mbit),
     ]
+
+
+def _casts(store: Store, ceiling_mbit: int) -> Iterator[Series]:
+    """Of the open casts, as the cast service last wrote them; as many as there are groups at most."""
+    casts = store.casts.list(open_only=True)
+    pcs = {cast.id: Counter(map(word_of, store.casts.members(cast.id))) for cast in casts}
+
+    def each(name: str, kind: str, text: str, value: Callable[[Cast], float]) -> Series:
+        return Series(name, kind, text, tuple(({"cast": str(cast.id)}, value(cast)) for cast in casts))
+
+    def by(name: str, kind: str, text: str, label: str, values: Callable[[Cast], dict[str, int]]) -> Series:
+        samples = (({"cast": str(c.id), label: word}, number) for c in casts for word, number in values(c).items())
+        return Series(name, kind, text, tuple(samples))
+
+    info = tuple(({"cast": str(c.id), "image": c.image_name, "group": str(c.group)}, 1) for c in casts)
+    yield Series("cast_info", "gauge", "Open casts: what they send, and where to.", info)
+    yield by(
+        "cast_pcs", "gauge", "PCs of each cast by state.", "state",
+        lambda cast: {word: pcs[cast.id][word] for word in WORDS},
+    )  # fmt: skip
+    yield by(
+        "cast_sent_bytes_total", "counter", "Bytes sent, UDP payload.", "kind",
+        lambda cast: {"payload": cast.sent_bytes - cast.parity_bytes, "repair": cast.parity_bytes},
+    )  # fmt: skip
+    yield each("cast_rate_bytes_per_second", "gauge", "Sent in the last second.", lambda cast: cast.rate_bytes_s)
+    yield each(
+        "cast_ceiling_bytes_per_second", "gauge", "Its limit, else that of all casts together.",
+        lambda cast: min(cast.rate_mbit or ceiling_mbit, ceiling_mbit) * 1e6 / 8,
+    )  # fmt: skip
+    yield each("cast_wanted_chunks", "gauge", "Chunks that somebody asks for.", lambda cast: cast.wanted)
+    yield by(
+        "cast_dropped_messages_total", "counter", "Messages to the box that did not count.", "reason",
+        lambda cast: {"forged": cast.forged, "foreign": cast.refused, "replayed": cast.replayed},
+    )  # fmt: skip
 
 
 def render(series: Iterable[Series]) -> str:

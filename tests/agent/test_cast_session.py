@@ -19,7 +19,7 @@ from appliance.cast.sender import Start
 from appliance.engine.castlist import chunk_list
 from appliance.wire.cast import feedback_key
 from tests.agent.conftest import MAC
-from tests.agent.test_session import MIB, Lab, content, lab, when
+from tests.agent.session_kit import MIB, Lab, content, lab, when
 from tests.cast.on_air import OnAir, files_of
 from tests.engine.kit import loaded
 from tests.fakes.agent_box import FixedBox
@@ -68,7 +68,7 @@ def test_a_deploy_by_cast_makes_an_equal_disk_and_says_how(lab: Lab) -> None:
     assert target.read_bytes()[: len(data)] == data
     assert box.results[0].written_bytes + box.results[0].reused_bytes == len(data)
     assert int(box.results[0].details["by_cast_bytes"]) == int(box.results[0].details["fetched_bytes"]) > 0
-    assert "diecast: cast: by multicast" in lab.heard.lines
+    assert "diecast: cast: receiving by multicast" in lab.heard.lines
     assert any(progress.phase == "writing, by multicast" for progress in box.progress)
 
 

@@ -23,8 +23,8 @@ from appliance.model import Task
 from appliance.services import httpd, scheduler
 from appliance.store import Store
 from tests.agent.conftest import MAC, QUICK, FakeTools, Heard, write
+from tests.agent.session_kit import MIB, content
 from tests.agent.test_hardware import card
-from tests.agent.test_session import MIB, content
 
 
 class Services:

@@ -24,6 +24,16 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "dhcp": ("dhcp_dora_per_s", "dhcp_lost"),
     "tftp": ("tftp_100_clients_s",),
     "http": ("http_initrd_mb_per_s", "initrd_mb"),
+    "cast_room": (
+        "cast_32_vs_1",
+        "cast_late",
+        "cast_loss_1pct",
+        "cast_loss_10pct",
+        "cast_dead_receiver",
+        "cast_slow_receiver",
+        "cast_two_images",
+        "cast_redeploy",
+    ),
     "boot": ("boot_to_agent_s_bios", "boot_to_agent_s_uefi", "boot_to_agent_s_uefi_sb"),
 }
 _KEYS = ("name", "ours", "peer", "ratio", "unit", "detail")

@@ -4,8 +4,9 @@
         (--version FOLDER --target disk.img | --ids FILE) [--disk-mb-s 8]
 
 `order.json` is a `CastOrder`. With `--version` (a folder with manifest and indexes) the disk is looked through and
-written as by an agent; with `--ids` (32 bytes a chunk) each chunk is decompressed, hashed and dropped. At the end one
-line of JSON: `seconds` and `ended_at` (CLOCK_MONOTONIC, the same for all processes), `cpu_s`, `bytes` (plain),
+written as by an agent; with `--ids` (32 bytes a chunk) each chunk is decompressed, hashed and dropped. With `--wait` it
+prints `ready` when all is loaded, and joins the cast when a line comes on its standard input. At the end one line of
+JSON: `began_at` and `ended_at` (CLOCK_MONOTONIC, the same for all processes), `cpu_s` between them, `bytes` (plain),
 `cast_bytes`, `nfs_bytes`, `modes`, `counts`. Exit status 0 when every chunk was right.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,8 +121,13 @@ def main() -> int:
     ids = _split(wanted.ids.read_bytes()) if wanted.ids else None
     chunks = len(chunk_list(version) if version is not None else ids or ())
     place = place_of(order, chunks, MAX_WINDOW_BYTES, token_hash, wanted.buffer_mib * MIB)
+    if version is not None:
+        _make_disk(wanted.target, version.manifest.disk.size_bytes)
+    if wanted.wait:
+        print("ready", flush=True)
+        sys.stdin.readline()
+    began, used_before = time.monotonic(), time.process_time()
     sockets = CastSockets(order, wanted.interface, wanted.receive_buffer_mib * MIB)
-    began = time.monotonic()
     feed = SlowDiskFeed(place, sockets, Ways(lambda: token_hash, modes.append), most_by_nfs=1)
     feed.pace = Pace(wanted.disk_mb_s * 1e6)
     feed.start()
@@ -129,7 +135,6 @@ def main() -> int:
         if version is not None:
             window = version.manifest.window_bytes
             feed.sizes = lambda chunk: window
-            _make_disk(wanted.target, version.manifest.disk.size_bytes)
             options = RestoreOptions(wanted.threads)
             report = cast_restore(version, feed, wanted.target, source, options, lambda p: None, lambda: False)
             size = report.written_bytes + report.reused_bytes
@@ -138,14 +143,13 @@ def main() -> int:
             feed.sizes = disk.size
             disk.run(wanted.threads)
             size = disk.bytes
-        ended = time.monotonic()
+        ended, used = time.monotonic(), time.process_time()
     finally:
         feed.close()
-    used = os.times()
     found = {
-        "seconds": ended - began,
+        "began_at": began,
         "ended_at": ended,
-        "cpu_s": used.user + used.system,
+        "cpu_s": used - used_before,
         "bytes": size,
         "cast_bytes": feed.receiver.fetched_bytes,
         "nfs_bytes": source.fetched,
@@ -160,6 +164,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cast_receiver")
     parser.add_argument("--order", type=Path, required=True)
     parser.add_argument("--token-hash", required=True)
+    parser.add_argument("--wait", action="store_true", help="say `ready`, and begin with a line on standard input")
     parser.add_argument("--interface", default="eth0")
     parser.add_argument("--chunks", type=Path, required=True)
     what = parser.add_mutually_exclusive_group(required=True)

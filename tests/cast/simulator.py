@@ -2,6 +2,7 @@
 
     python -m tests.cast.simulator             the bench scenarios, and Frisbee's Tables 3 and 4
     python -m tests.cast.simulator thousand    1000 receivers
+    python -m tests.cast.simulator ezio        the rooms that EZIO and udpcast have published times of
 
 What is simulated: the wire (one send after the other at the link's rate), loss per receiver and common loss, disks that
 write one chunk after the other, the in-place check, NFS as one shared unicast link, arrival, death and return. FEEDBACK
@@ -404,6 +405,25 @@ def thousand_rooms() -> dict[str, Room]:
     return {"1000 PCs": Room(tuple(pcs), chunks=400)}
 
 
+def ezio_rooms() -> dict[str, Room]:
+    """EZIO's README: 50 GB onto hard disks by 1 Gb/s. One PC by udpcast takes 390 s: its disk writes 128 MB/s or more.
+
+    `alike`: only that; `raw`: chunks that cannot be compressed, as EZIO sends them; `uneven`: disks of 103 to 154 MB/s,
+    128 on the average, and 0.1 % loss, so that no two PCs are alike.
+    """
+    disk, gigabit = 50e9 / 390, 900e6 / 8
+    base = Room((), chunks=round(50e9 / MIB), ceiling=gigabit)
+    rooms = {}
+    for number in (1, 2, 4, 8, 16, 24, 32):
+        pcs = alike(number, Pc(disk_bytes_s=disk))
+        rooms[f"alike, {number}"] = replace(base, pcs=pcs)
+        rooms[f"raw, {number}"] = replace(base, pcs=pcs, file_bytes=MIB)
+        rooms[f"uneven, {number}"] = replace(
+            base, pcs=tuple(Pc(disk_bytes_s=disk * (0.8 + 0.4 * (n + 0.5) / number), loss=0.001) for n in range(number))
+        )
+    return rooms
+
+
 def _print(rooms: dict[str, Room]) -> None:
     heads = ["scenario", "PCs", "mean s", "median s", "first 4: mean s", "last ended at s", "sent / image"]
     heads += ["of it parity", "NFS MB", "FEEDBACK", "CPU s"]
@@ -425,5 +445,7 @@ def _print(rooms: dict[str, Room]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["thousand"]:
         _print(thousand_rooms())
+    elif sys.argv[1:2] == ["ezio"]:
+        _print({name: room for name, room in ezio_rooms().items() if not sys.argv[2:] or name in sys.argv[2:]})
     else:
         _print(bench_rooms() | frisbee_rooms())

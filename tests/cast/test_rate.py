@@ -30,7 +30,22 @@ def test_a_link_slower_than_the_ceiling_is_found_and_used() -> None:
     assert sum(rates) / len(rates) > 0.8 * link
 
 
-@pytest.mark.parametrize("loss", [0.01, 0.05, 0.10])
+def test_receivers_that_take_a_tenth_of_the_ceiling_are_found_within_seconds() -> None:
+    rate = Rate(CEILING)
+    for _ in range(6):
+        rate.step([report(loss=max(0.0, 1 - 10e6 / rate.rate))])
+    assert rate.rate < 2 * 10e6
+    assert rate.usual_loss < 0.1
+
+
+def test_a_receiver_that_hears_next_to_nothing_is_not_taken_for_one_with_a_bad_cable() -> None:
+    rate = Rate(CEILING)
+    for loss in (1.0, 1.0, 0.97, 0.9):
+        rate.step([report(loss=loss)])
+    assert rate.rate < 0.05 * CEILING
+
+
+@pytest.mark.parametrize("loss", [0.01, 0.05, 0.10, 0.30])
 def test_loss_that_is_there_at_every_rate_slows_nothing(loss: float) -> None:
     rates = settle(Rate(CEILING), lambda _: report(loss=loss), steps=20)
     assert sum(rates) / len(rates) > 0.97 * CEILING

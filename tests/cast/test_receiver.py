@@ -132,6 +132,12 @@ def test_a_full_buffer_drops_and_counts_and_asks_again() -> None:
     assert after.taken == sum(len(FILES[n]) for n in held)
 
 
+def test_what_waits_unread_in_the_socket_is_told_as_less_room() -> None:
+    made = seat()
+    assert parse_feedback(made.receiver.feedback(1.0, 0.75), KEY).room == 63
+    assert parse_feedback(made.receiver.feedback(2.0, 0.0), KEY).room == 255
+
+
 def test_foreign_malformed_and_replayed_frames_are_counted() -> None:
     made, desk = seat(), Desk(FILES)
     run = whole(desk, 0)[0]
@@ -202,6 +208,16 @@ def test_a_restarted_sender_corrects_the_sequence() -> None:
     feed(made.receiver, whole(desk, 0))
     made.receiver.control(pack_beat(Beat(Kind.PROBE, CAST, 5_000_001, 1000), CAST_KEY), 1.0)
     assert said(made.receiver, 1.0).highest == 5_000_000
+
+
+def test_a_probe_that_comes_in_one_receive_with_data_is_heard() -> None:
+    made, desk = seat(), Desk(FILES)
+    runs = whole(desk, 0)
+    beat = Beat(Kind.PROBE, CAST, desk.sender.sequence, 5, 1, Notice.WAITING)
+    last = runs[-1][: len(runs[-1]) // MAX_FRAME_BYTES * MAX_FRAME_BYTES]
+    made.receiver.frames(last + pack_beat(beat, CAST_KEY), MAX_FRAME_BYTES, 1.0)
+    assert made.receiver.notice is Notice.WAITING
+    assert made.receiver.counts.malformed == 0
 
 
 def test_a_probe_tells_what_the_end_of_a_burst_lost_and_hastens_the_answer() -> None:

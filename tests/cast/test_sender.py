@@ -249,3 +249,9 @@ def test_broadcast_is_for_a_room_that_is_mostly_deaf_and_stays() -> None:
         cast.feedback(says(3, 1, receiver=number), 0.4)
     assert cast.use_broadcast(0.5)
     assert not sender().use_broadcast(0.0)
+
+
+def test_one_deaf_pc_alone_is_left_to_nfs_rather_than_sent_broadcasts() -> None:
+    cast = sender()
+    cast.feedback(replace(says(1, 1), flags=Flag.DEAF), 0.0)
+    assert not cast.use_broadcast(0.1)

@@ -150,6 +150,19 @@ def test_casts_are_listed_and_shown_without_their_key(diecast: Diecast, store: S
     assert (data["present"], data["group"], data["members"][0]["written"]) == (2, "239.192.68.1", 25)
 
 
+def test_where_multicast_does_not_arrive_the_operator_is_told_what_to_change(diecast: Diecast, store: Store) -> None:
+    diecast("deploy", "win11", "PC1", "PC2", "--yes", "--cast")
+    cast, (first, second) = store.casts.get(1), store.casts.members(1)
+    deaf = dataclasses.replace(first, status="by NFS: multicast does not arrive there")
+    store.casts.record([(cast, [deaf, dataclasses.replace(second, status="by multicast")])])
+    hint = "Multicast does not arrive at PC1: give the switch an IGMP querier"
+    assert hint in diecast("cast", "show", "1").out
+    store.casts.record([(dataclasses.replace(cast, broadcast=True), [dataclasses.replace(first, status="silent")])])
+    assert "at most PCs: give the switch an IGMP querier" in diecast("cast", "show", "1").out
+    store.casts.record([(cast, [dataclasses.replace(first, status="by multicast")])])
+    assert "IGMP" not in diecast("cast", "show", "1").out
+
+
 def test_the_operator_steers_a_cast(diecast: Diecast, store: Store) -> None:
     diecast("deploy", "win11", "PC1", "PC2", "--yes", "--cast", "--wait-for", "2")
     assert diecast("cast", "limit", "1", "200").out == "Cast 1 goes no faster than 200 Mbit/s.\n"

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from appliance import config
+from appliance.cast.receiver import Mode
 from appliance.cli.program import COMMANDS, build_parser
+from appliance.services import cast_status, metrics
+from appliance.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 MANUALS = [REPOSITORY / "docs" / "operating.md", REPOSITORY / "README.md"]
@@ -61,3 +64,18 @@ def test_every_exit_status_of_the_program_is_in_the_manual() -> None:
     statuses = {kind.exit_status for kind in kinds}
     listed = {int(number) for number in re.findall(r"^\| (\d+) \|", MANUAL, re.MULTILINE)}
     assert statuses <= listed
+
+
+def test_every_way_in_which_a_pc_of_a_cast_can_fare_is_in_the_manual() -> None:
+    words = [mode.value for mode in Mode]
+    words += [cast_status.COMPLETE, cast_status.LEFT, cast_status.SILENT, cast_status.WAITS, cast_status.SLOW]
+    assert [way for way in words if way not in MANUAL] == []
+
+
+def test_every_metric_is_in_the_manual(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "diecast.sqlite") as store:
+        size = metrics.FolderSize(tmp_path)
+        series = metrics.collect(store, metrics.Counters(), size, config.Settings())
+    assert len(series) > 10
+    assert [item.name for item in series if f"`diecast_{item.name}`" not in MANUAL] == []
+    assert [word for word in cast_status.WORDS if not re.search(rf"`diecast_cast_pcs`.*\b{word}\b", MANUAL)] == []

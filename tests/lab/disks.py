@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import debian_disk, gptdisk, windows_disk
+from tests.lab import debian_disk, gptdisk, small_disk, windows_disk
 from tests.lab.command import BUILD, LabError
 from tests.lab.gptdisk import Partition
 
@@ -43,6 +43,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("debian", debian_disk.build, debian_disk.PARTITIONS, (str(debian_disk.__file__), str(gptdisk.__file__))),
+        Recipe("small", small_disk.build, small_disk.PARTITIONS, (str(small_disk.__file__), str(gptdisk.__file__))),
         Recipe(
             "windows", windows_disk.build, windows_disk.PARTITIONS, (str(windows_disk.__file__), str(gptdisk.__file__))
         ),

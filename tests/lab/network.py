@@ -112,6 +112,18 @@ class LabNetwork:
         """Take a PC's tap away."""
         run(["ip", "-n", self.name, "link", "del", name], ok=(0, 1))
 
+    def drop_multicast_to(self, port: str) -> None:
+        """From now on forward no multicast to a port of the bridge, as a switch that has forgotten its groups does."""
+        table = "add table bridge lab"
+        chain = f"add chain bridge lab {port} {{ type filter hook forward priority 0; }}"
+        run(
+            [
+                *self.wire,
+                "nft",
+                f'{table}; {chain}; add rule bridge lab {port} oifname "{port}" ip daddr 224.0.0.0/4 drop',
+            ]
+        )
+
     def add_station(self, name: str, address: str = "", *, interface: str = "eth0") -> list[str]:
         """Make a machine on the bridge: a namespace with one interface.
 

@@ -71,7 +71,7 @@ class Pc:
         self.qmp: Qmp | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets = Path(tempfile.mkdtemp(prefix="diecast-pc-"))
-        self._tap = ""
+        self._tap = "t" + hashlib.sha256(name.encode()).hexdigest()[:9]
         folder.mkdir(parents=True, exist_ok=True)
         if not self.disk.exists():
             self.blank_disk()
@@ -98,7 +98,6 @@ class Pc:
         """
         if self.is_on:
             raise LabError(f"{self.name} is on already.")
-        self._tap = self._tap or "t" + hashlib.sha256(self.name.encode()).hexdigest()[:9]
         with contextlib.suppress(LabError):
             self.lab.remove_tap(self._tap)
         self.lab.add_tap(self._tap)
@@ -126,9 +125,8 @@ class Pc:
                 self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
-        if self._tap:
-            with contextlib.suppress(LabError):
-                self.lab.remove_tap(self._tap)
+        with contextlib.suppress(LabError):
+            self.lab.remove_tap(self._tap)
 
     def destroy(self) -> None:
         """Power off and remove what is not worth keeping; disk and serial log stay."""
@@ -163,6 +161,10 @@ class Pc:
         """Let no more than `mbit_s` megabits a second reach this PC from now on."""
         words = ["tc", "qdisc", "replace", "dev", self._tap, "root", "tbf"]
         run([*self.lab.wire, *words, "rate", f"{mbit_s}mbit", "burst", "256kb", "latency", "300ms"])
+
+    def lose_multicast(self) -> None:
+        """From now on no multicast reaches this PC; broadcast and unicast do. It may be off."""
+        self.lab.drop_multicast_to(self._tap)
 
     def types(self, text: str) -> None:
         """Type on the serial line."""

@@ -41,13 +41,18 @@ def add_version(store: Store, chunks: ChunkStore, image: TinyImage, name: str = 
     id = chunks.write_version(image.manifest, {"disk.index": image.index})
     size = sum(map(len, image.plain))
     made = ImageVersion(id, name, 0, datetime.now(UTC), size, size, size, size, len(image.plain))
+    return commit_version(store, made)
+
+
+def commit_version(store: Store, made: ImageVersion) -> ImageVersion:
+    """Put a version of the image store into the store, as if a master had just been captured."""
     hosts = len(store.hosts.list())
-    master = store.hosts.add(f"MASTER-{name}", [f"52:54:00:fe:00:{hosts:02x}"])
-    task = store.tasks.capture(master, name)
+    master = store.hosts.add(f"MASTER-{made.image_name}", [f"52:54:00:fe:00:{hosts:02x}"])
+    task = store.tasks.capture(master, made.image_name)
     store.tasks.checked_in(task.id, SERVER, master.macs[0])
     store.tasks.move(task.id, TaskState.VERIFYING)
     store.images.commit(task.id, made)
-    return store.images.resolve(name)
+    return store.images.resolve(made.image_name)
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 15.0) -> None:

@@ -481,9 +481,11 @@ async def test_a_capture_and_a_deploy_go_through_with_answers_lost_on_the_way(si
         assert (await target.agent("GET", "/version/index/disk.index")).body == IMAGE.index
         assert (await target.agent("POST", "/chunks/missing", ids)).status == 409
         assert (await target.agent("PUT", "/capture/manifest", b"x")).status == 409
-        await target.agent("POST", "/result", api.Result(ok=True))
+        details = {"fetched_bytes": "70", "by_cast_bytes": "60 of what"}
+        await target.agent("POST", "/result", api.Result(ok=True, written_bytes=100, reused_bytes=9, details=details))
         scheduler.tick()
         assert site.store.tasks.get(deploy.id).state is TaskState.DONE
+        assert "written 100 bytes, kept 9, fetched 70" in [e.text for e in site.store.tasks.events(deploy.id)]
         assert site.store.hosts.get("LAB1-02").version_id == IMAGE.version_id
 
 

@@ -69,7 +69,7 @@ def test_the_plan_follows_the_store_and_nothing_is_said_twice(office: Office) ->
     (plan,) = office.ear.plans[-1]
     manifest = office.chunks.read_manifest(office.version.id)
     assert list(plan.ids) == cast_chunks(manifest, lambda name: office.chunks.read_index(office.version.id, name))
-    assert (plan.seats, plan.unfinished) == ((), 1)
+    assert (plan.seats, plan.expected) == ((), 1)
     office.store.tasks.checked_in(task.id, "10.77.0.9", "52:54:00:ca:01:01")
     office.desk.round()
     assert [seat.task_id for seat in office.ear.plans[-1][0].seats] == [task.id]

@@ -174,6 +174,38 @@ def test_a_cast_rests_when_nobody_is_there_and_wakes_with_the_next_message(shelf
     assert len(runs(live, now)) > 10
 
 
+def test_old_messages_are_counted_apart_from_those_of_strangers(shelf: Shelf) -> None:
+    live, seat = shelf.live(), shelf.seat()
+    frame = seat.feedback(0.1)
+    answers = [live.hear(frame, 1, 0, 0.1), live.hear(frame, 1, 0, 0.2), live.hear(frame, 9, 0, 0.2)]
+    assert [answer is not None for answer in answers] == [True, False, False]
+    cast, _ = live.figures(0.3)
+    assert (cast.forged, cast.refused, cast.replayed) == (0, 1, 1)
+    successor = LiveCast(dataclasses.replace(shelf.plan(), cast=cast), shelf.reader, RATE, 0.4)
+    assert successor.figures(0.5)[0].replayed == 1, "counts go on after a restart"
+
+
+def test_figures_tell_how_many_chunks_are_asked_for(shelf: Shelf) -> None:
+    live, seat = shelf.live(), shelf.seat()
+    assert live.figures(0.1)[0].wanted == 0
+    say(live, seat, 0.1)
+    assert live.figures(0.1)[0].wanted == 12
+    runs(live, 0.1)
+    assert live.figures(0.2)[0].wanted == 0, "all has been sent"
+
+
+@pytest.mark.parametrize(("expected", "begun"), [(2, True), (3, False)])
+def test_a_cast_waits_as_long_as_more_pcs_can_come(shelf: Shelf, expected: int, begun: bool) -> None:
+    plan = dataclasses.replace(shelf.plan(), expected=expected)
+    plan = dataclasses.replace(plan, cast=dataclasses.replace(plan.cast, wait_for=5, wait_seconds=600))
+    live = LiveCast(plan, shelf.reader, RATE, 0.0)
+    for number in HASHES:
+        say(live, shelf.seat(number, HASHES[number]), 0.1)
+    live.second(1.0, False)
+    assert live.sender is not None
+    assert live.sender.waiting(1.0) is not begun
+
+
 def test_a_chunk_that_cannot_be_read_is_skipped(shelf: Shelf) -> None:
     for chunk in (0, 5, 11):
         del shelf.by_id[shelf.ids[chunk]]

@@ -1,4 +1,7 @@
-"""A live TFTP server on loopback, and a client that is only sockets, for the tests of the TFTP service."""
+"""A live TFTP server on loopback, and a client that is only sockets, for the tests of the TFTP service.
+
+A module that uses the fixtures names them in its `__all__`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from appliance.config import Tftp
 from appliance.services.tftp_files import GRUB_CONFIG, Library
 from appliance.services.tftpd import Fetched, LoaderServer
 
 GRUB_CFG = b"# first configuration\nset timeout=0\n"
+SIZES = {"shimx64.efi": 100_000, "grubx64.efi": 512 * 3, "undionly.kpxe": 1000, "snponly.efi": 0, "vmlinuz": 5000}
 
 
 def make_boot_folder(folder: Path, sizes: dict[str, int]) -> Path:
@@ -147,3 +153,30 @@ def error_code(datagram: bytes) -> int:
     """The code of an ERROR."""
     assert datagram[:2] == b"\0\5", datagram[:40]
     return int.from_bytes(datagram[2:4])
+
+
+SHIM = pattern("shimx64.efi", SIZES["shimx64.efi"])
+
+
+@pytest.fixture(scope="module")
+def boot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_boot_folder(tmp_path_factory.mktemp("tftp"), SIZES)
+
+
+@pytest.fixture(scope="module")
+def running(boot: Path) -> Iterator[RunningServer]:
+    with running_server(boot, Tftp(port=0, timeout_s=0.3, retries=2)) as running:
+        yield running
+
+
+@pytest.fixture
+def quiet(boot: Path) -> Iterator[RunningServer]:
+    """A server of one's own, for tests that count its transfers."""
+    with running_server(boot, Tftp(port=0, timeout_s=0.3, retries=2)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: RunningServer) -> Iterator[Client]:
+    with Client(running.address) as client:
+        yield client
