@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from appliance.cli.command import Command, argument
 from appliance.cli.context import Context
@@ -23,7 +24,12 @@ def _run(context: Context, options: argparse.Namespace) -> int:
 
     session = Session(context.actor, language=options.language or "", read_only=options.read_only)
     settings = context.file_settings
-    app = ConsoleApp(lambda: Store.open(settings.paths.database), session, settings)
+    app = ConsoleApp(
+        lambda: Store.open(settings.paths.database),
+        session,
+        settings,
+        command=(sys.executable, "-m", "appliance", "--config", str(context.config_path)),
+    )
     app.run()
     if app.defect is not None:
         if options.debug:

@@ -6,9 +6,11 @@ lock. Nothing here or in a screen waits for the store: see `readmodel` and `sess
 
 from __future__ import annotations
 
+import json
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from appliance.errors import ConfigError
 from appliance.model import Operator
 from appliance.tui import i18n, theme, words
 from appliance.tui.i18n import _
@@ -34,7 +37,9 @@ NOTICE_S = 6.0
 LOCK_SETTING = "console.lock_minutes"  # 0 or empty: the console never locks by itself
 LANGUAGE_SETTING = "console.language"  # of the box; an operator's own comes first
 THEME_SETTING = "console.theme"  # of the box; `console.theme.<operator>` of one operator
+SETUP_SETTING = "console.setup"  # `done` when the guided first start was finished, or is not wanted
 _TICK_S = 1.0
+_ONE_SCREEN = 2  # Textual's own, and a numbered one
 
 
 class Changed(Message):
@@ -63,17 +68,22 @@ class ConsoleApp(App[None], inherit_bindings=False):
         measure: Measure | None = None,
         box: str = "",
         clock: Callable[[], datetime] = words.utc_now,
+        command: Sequence[str] = (sys.executable, "-m", "appliance"),
     ) -> None:
         """`opener` opens the store; `measure` gives the machine's gauges; `box` is shown as this box's name.
 
-        `clock` is what screens and snapshots take as the time; tests stop it.
+        `settings` are the file's; what the store overrides is laid over them as it changes.
+        `clock` is what screens and snapshots take as the time; tests stop it. `command` runs our own command line with
+        this console's settings file (`tui.child`).
         """
         super().__init__()
         if measure is None:
             from appliance.tui.gauges import Machine
 
-            measure = Machine(settings.paths.images, settings.network.interfaces)
-        self.settings = settings
+            measure = Machine(settings.paths.images, lambda: self.settings.network.interfaces)
+        self._base = settings
+        self.command = tuple(command)
+        self._in_force: tuple[object, Settings] = (None, settings)
         self.session = session
         self.clock = clock
         self.box = box or socket.gethostname().partition(".")[0]
@@ -89,6 +99,19 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._chosen_language = bool(session.language)
         session.language = session.language or "en"
         i18n.use(session.language)
+
+    @property
+    def file_settings(self) -> Settings:
+        """What the settings file says by itself."""
+        return self._base
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, with what operators have set. A broken one is ignored here; `serve` tells of it."""
+        stored = self.model.latest.settings
+        if stored is not self._in_force[0]:
+            self._in_force = (stored, _laid_over(self._base, stored))
+        return self._in_force[1]
 
     # -- start and end
 
@@ -274,7 +297,14 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Ask who it is, if there are operators. Who only looks (`--read-only`) is not asked."""
         if self.session.read_only:
             return
-        self.session.fetch(lambda store: store.operators.any(), lambda there: self.lock() if there else None)
+        self.session.fetch(lambda store: store.operators.any(), lambda there: self.lock() if there else self._begin())
+
+    def _begin(self) -> None:
+        """Nobody is known here. On a box that was never set up, the guided first start opens by itself."""
+        snapshot = self.model.latest
+        fresh = not snapshot.hosts and not snapshot.images and snapshot.settings.get(SETUP_SETTING) != "done"
+        if fresh and len(self.screen_stack) <= _ONE_SCREEN:
+            self.open_job("setup")
 
     def lock(self) -> None:
         """Hide everything until an operator has signed in."""
@@ -308,3 +338,16 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.push_screen(
             Confirm(_("Leave the console?"), lines, danger=False), lambda yes: self.exit() if yes else None
         )
+
+
+def _laid_over(base: Settings, stored: Mapping[str, str]) -> Settings:
+    from appliance import config
+
+    prefix = "config."
+    try:
+        values = {
+            name.removeprefix(prefix): json.loads(text) for name, text in stored.items() if name.startswith(prefix)
+        }
+        return config.with_overrides(base, values) if values else base
+    except (ValueError, ConfigError):
+        return base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.tui.snapshot import Disk, Gauges, LinkUse
@@ -19,10 +19,10 @@ _LINKS_EVERY_S = 10.0  # addresses and speed; counters are read each time
 class Machine:
     """Measures once a second at most; in between it gives the same gauges again."""
 
-    def __init__(self, images: Path, interfaces: Sequence[str]) -> None:
-        """`images` is the folder of the image store; `interfaces` the ones we answer on, all if none is named."""
+    def __init__(self, images: Path, interfaces: Callable[[], Sequence[str]]) -> None:
+        """`images` is the folder of the image store; `interfaces` names those we answer on: all, if none."""
         self._images = images
-        self._interfaces = tuple(interfaces)
+        self._interfaces = interfaces
         self._gauges = Gauges()
         self._at = self._disk_at = self._links_at = float("-inf")
         self._links: tuple[LinkUse, ...] = ()
@@ -49,9 +49,9 @@ class Machine:
     def _find_links(self) -> tuple[LinkUse, ...]:
         from appliance.system.links import links
 
-        found = []
+        found, named = [], tuple(self._interfaces())
         for link in links():
-            if link.name in self._interfaces or (not self._interfaces and link.name != "lo"):
+            if link.name in named or (not named and link.name != "lo"):
                 address = str(link.addresses[0]) if link.addresses else ""
                 found.append(LinkUse(link.name, address, link.up, link.speed_mbit))
         return tuple(found)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
@@ -49,10 +49,14 @@ class Seat:
     app: ConsoleApp
     pilot: Pilot[None]
 
+    @property
+    def store(self) -> Store:
+        """The store that this console has open."""
+        return self.app.model.store
+
     async def look(self) -> None:
         """Let the read model look, and everything be drawn."""
-        await asyncio.to_thread(self.app.model.look)
-        await self.pilot.pause()
+        await look(self.pilot)
 
     async def press(self, *keys: str) -> None:
         """Press keys one after another, wait for workers, and look."""
@@ -66,13 +70,7 @@ class Seat:
 
     async def settle(self) -> None:
         """Wait for workers, let the read model look, and everything be drawn."""
-        await self.pilot.pause()
-        for _round in range(5):
-            if self.app.workers:
-                await self.app.workers.wait_for_complete()
-            await self.look()
-            if not self.app.workers:
-                return
+        await settle(self.pilot)
 
     def lines(self) -> list[str]:
         """What the terminal shows, line by line."""
@@ -85,6 +83,36 @@ class Seat:
     def line_with(self, words: str) -> str:
         """The first line that holds `words`."""
         return next((line for line in self.lines() if words in line), "")
+
+
+async def look(pilot: Pilot[None]) -> None:
+    """Let the read model look, and everything be drawn."""
+    assert isinstance(pilot.app, ConsoleApp)
+    await asyncio.to_thread(pilot.app.model.look)
+    await pilot.pause()
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait for workers, let the read model look, and everything be drawn."""
+    await pilot.pause()
+    for _round in range(5):
+        if pilot.app.workers:
+            await pilot.app.workers.wait_for_complete()
+        await look(pilot)
+        if not pilot.app.workers:
+            return
+
+
+def pressing(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """For `snap_compare(run_before=)`: press keys before the picture is taken."""
+
+    async def press(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+
+    return press
 
 
 def shown_lines(app: App[Any]) -> list[str]:

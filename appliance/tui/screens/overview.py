@@ -125,7 +125,11 @@ def _network_line(snapshot: Snapshot, width: int, dhcp_mode: str) -> Line:
         sent += link.sent_bytes_s
     pieces.append((mode, "" if alone or dhcp_mode != "full" else "bad"))
     text = _("{rate} of {speed}").format(rate=words.number(sent * 8 / 1e6), speed=f"{words.number(speed)} Mbit/s")
-    right: Line = (*bar(sent * 8 / 1e6 / speed, 10), (f" {text} ", "")) if speed else ((words.mbit(sent) + " ", ""),)
+    right: Line = (
+        (*bar(sent * 8 / 1e6 / speed, 10 if width >= 100 else 5), (f" {text} ", ""))
+        if speed
+        else ((words.mbit(sent) + " ", ""),)
+    )
     return spread(tuple(pieces), right, width)
 
 
