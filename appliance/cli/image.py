@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter as Counting
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from appliance.cli import show
 from appliance.cli.command import JSON, YES, Command, argument
 from appliance.cli.context import Context
 from appliance.cli.names import manifest_of, version_name
-from appliance.cli.progress import Meter
+from appliance.cli.progress import Counter, Meter
 from appliance.errors import BadData, NotFound, UsageError
 from appliance.model import ImageVersion
 
@@ -128,12 +129,12 @@ class Verified:
     problems: tuple[str, ...] = ()
 
 
-def _verify_one(context: Context, version: ImageVersion, *, quiet: bool) -> Verified:
+def _verify_one(context: Context, version: ImageVersion, *, quiet: bool, count: bool = False) -> Verified:
     """A version that cannot even be opened is a result like another: the next one is still looked at."""
     name = version_name(version)
     try:
         with Meter(context, f"verify {name}", unit="chunks", quiet=quiet) as meter:
-            report = context.chunk_store().verify(version.id, meter.update)
+            report = context.chunk_store().verify(version.id, Counter() if count else meter.update)
     except (BadData, NotFound) as error:
         return Verified(name, version.id, ok=False, problems=(error.message,))
     bad = tuple(id.hex() for id in report.bad)
@@ -155,7 +156,7 @@ def _say_verified(context: Context, found: Verified) -> None:
 def _verify(context: Context, options: argparse.Namespace) -> int:
     results = []
     for version in _chosen(context, options):
-        found = _verify_one(context, version, quiet=options.json)
+        found = _verify_one(context, version, quiet=options.json or options.progress, count=options.progress)
         results.append(found)
         if not options.json:
             _say_verified(context, found)
@@ -170,7 +171,55 @@ def _verify(context: Context, options: argparse.Namespace) -> int:
     )
 
 
+def _usage(context: Context, options: argparse.Namespace) -> int:
+    versions = context.store.images.versions()
+    found = context.chunk_store().usage({version.id for version in versions})
+    held = Counting(version.id for version in versions)  # two images may hold the same content
+    rows: list[dict[str, Any]] = [
+        {
+            "version": version_name(version),
+            "id": version.id,
+            "stored_bytes": version.stored_bytes,
+            "own_bytes": found.own_bytes[version.id] if held[version.id] == 1 else 0,
+        }
+        for version in versions
+    ]
+    if options.json:
+        more = {"chunks": found.chunks, "stored_bytes": found.stored_bytes}
+        context.say(show.as_json({**more, "versions": rows}))
+        return 0
+    cells = [(r["version"], show.size(r["stored_bytes"]), show.size(r["own_bytes"])) for r in rows]
+    context.say(show.table(("VERSION", ">STORED", ">ITS OWN"), cells, width=context.width))
+    alone = show.size(sum(version.stored_bytes for version in versions))
+    context.say(f"Together {show.size(found.stored_bytes)}; without sharing it would be {alone}.")
+    return 0
+
+
+def _dry_run(context: Context, options: argparse.Namespace) -> int:
+    """What removing would free, and whether something needs it."""
+    doomed = list(dict.fromkeys(version for text in options.versions for version in _named(context, text)))
+    versions = context.store.images.versions()
+    left = {version.id for version in versions if version not in doomed}
+    gone = {version.id for version in doomed} - left
+    chunks, size = context.chunk_store().frees(gone, left | gone, _open_tasks(context))
+    names = [version_name(version) for version in doomed]
+    if options.json:
+        context.say(show.as_json({"versions": names, "chunks": chunks, "bytes": size}))
+    else:
+        freed = f"{show.count(chunks, 'chunk')}, {show.size(size)}"
+        context.say(f"Removing {', '.join(names) or 'that'} would free {freed}. Nothing was done.")
+    return 0
+
+
+def _open_tasks(context: Context) -> set[int]:
+    return {task.id for task in context.store.tasks.list(active_only=True, limit=1_000_000)}
+
+
 def _remove(context: Context, options: argparse.Namespace) -> int:
+    if options.dry_run:
+        return _dry_run(context, options)
+    if options.json:
+        raise UsageError("--json goes with --dry-run.")
     for text in options.versions:
         doomed = _named(context, text)
         names = ", ".join(map(version_name, doomed)) or text
@@ -182,8 +231,7 @@ def _remove(context: Context, options: argparse.Namespace) -> int:
             context.store.images.remove(text)
         context.record("image remove", names)
         context.say(f"Removed {names}.")
-    open_tasks = {task.id for task in context.store.tasks.list(active_only=True, limit=1_000_000)}
-    report = context.chunk_store().collect(context.store.images.live_version_ids(), open_tasks)
+    report = context.chunk_store().collect(context.store.images.live_version_ids(), _open_tasks(context))
     freed = f"{show.count(report.removed_chunks, 'chunk')} freed, {show.size(report.removed_bytes)}"
     context.say(f"{freed}. Chunks of the last hour are freed by the next collection.")
     return 0
@@ -212,6 +260,9 @@ COMMAND = Command(
             (
                 argument("versions", nargs="*", metavar="IMAGE[@N]", help=_SEVERAL_HELP),
                 argument("--all", action="store_true", help="every version there is"),
+                argument(
+                    "--progress", action="store_true", help="count on standard error, a line a percent, for programs"
+                ),
                 JSON,
             ),
         ),
@@ -219,7 +270,13 @@ COMMAND = Command(
             "remove",
             "remove images or versions for good; asks first at a terminal",
             _remove,
-            (argument("versions", nargs="+", metavar="IMAGE[@N]", help=_SEVERAL_HELP), YES),
+            (
+                argument("versions", nargs="+", metavar="IMAGE[@N]", help=_SEVERAL_HELP),
+                argument("--dry-run", action="store_true", help="say what it would free, and remove nothing"),
+                YES,
+                JSON,
+            ),
         ),
+        Command("usage", "show what images take together, and what each version alone needs", _usage, (JSON,)),
     ),
 )

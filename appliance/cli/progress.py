@@ -75,3 +75,17 @@ class Meter:
         if step > self._last_step:
             self._last_step = step
             print(line, flush=True)
+
+
+class Counter:
+    """Progress for a program that reads our standard error: a line `DONE TOTAL` for each percent."""
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many of so many."""
+        step = 100 * done // total if total else 0
+        if step > self._last:
+            self._last = step
+            print(done, total, file=sys.stderr, flush=True)

@@ -37,6 +37,7 @@ _BATCH = 32
 _FLUSHERS = 8
 
 CollectReport = collecting.CollectReport
+Usage = collecting.Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +273,14 @@ class ChunkStore:
         """Remove every version and chunk that nobody needs. See `engine.collect` for what is kept."""
         return collecting.collect(self.root, self.pins, live_version_ids, open_tasks, min_age_s)
 
+    def usage(self, live_version_ids: set[str]) -> Usage:
+        """What the versions take together, and what each of them alone needs. Raises `Conflict`."""
+        return collecting.usage(self.root, live_version_ids)
+
+    def frees(self, doomed: set[str], live_version_ids: set[str], open_tasks: set[int]) -> tuple[int, int]:
+        """How many chunks and bytes a collection frees once `doomed` are removed. Raises `Conflict`."""
+        return collecting.frees(self.root, self.pins, doomed, live_version_ids, open_tasks)
+
     # -- helpers
 
     def _read(self, version_id: str, name: str, limit: int) -> bytes:
@@ -376,4 +385,6 @@ def _write_chunk(path: Path, frame: bytes, writer: str) -> None:
         raise
 
 
-__all__ = ["BadData", "ChunkStore", "CollectReport", "IngestReport", "VerifyReport", "VersionSize", "check_files"]
+__all__ = [
+    "BadData", "ChunkStore", "CollectReport", "IngestReport", "Usage", "VerifyReport", "VersionSize", "check_files",
+]  # fmt: skip

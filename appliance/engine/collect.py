@@ -54,6 +54,48 @@ def collect(root: Path, pins: Pins, live: set[str], open_tasks: set[int], min_ag
     return CollectReport(removed_versions, removed, freed, kept)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the chunks of some versions take. Shared ones count once in `stored_bytes`, and in no version's own."""
+
+    chunks: int
+    stored_bytes: int
+    own_bytes: dict[str, int]  # by version: what only it needs
+
+
+def usage(root: Path, versions: set[str]) -> Usage:
+    """How the versions share chunks. Raises `Conflict` when one cannot be read."""
+    owners: dict[bytes, str] = {}
+    for name in sorted(versions):
+        for id in chunks_of(root / "versions" / name):
+            owners[id] = "" if id in owners else name
+    own, total = dict.fromkeys(versions, 0), 0
+    for id, owner in owners.items():
+        size = _size(root, id)
+        total += size
+        if owner:
+            own[owner] += size
+    return Usage(len(owners), total, own)
+
+
+def frees(root: Path, pins: Pins, doomed: set[str], live: set[str], open_tasks: set[int]) -> tuple[int, int]:
+    """How many chunks and bytes nobody needs once `doomed` are gone from `live`. Raises `Conflict`."""
+    gone = set[bytes]().union(*(chunks_of(root / "versions" / name) for name in doomed))
+    for task_id in open_tasks:
+        gone -= pins.of(task_id)
+    for name in live - doomed:
+        gone -= chunks_of(root / "versions" / name)
+    return len(gone), sum(_size(root, id) for id in gone)
+
+
+def _size(root: Path, id: bytes) -> int:
+    name = id.hex()
+    try:
+        return (root / "chunks" / name[:2] / name).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def chunks_of(version: Path) -> set[bytes]:
     """Every chunk id of a version folder. Raises `Conflict` when it cannot be read whole."""
     try:

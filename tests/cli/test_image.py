@@ -170,3 +170,46 @@ def test_a_deploy_warns_by_the_smallest_disk_that_the_manifest_allows(
     host = store.hosts.add("PC1", [MAC1])
     store.hosts.save_inventory(host.id, {"disks": [{"path": "/dev/sda", "size_bytes": MIB}]})
     assert "needs a disk of 3.1 MB, but PC1 has 1.0 MB" in diecast("deploy", "win11", "PC1", "--yes").err
+
+
+def test_what_a_removal_frees_is_told_beforehand_and_nothing_is_done(
+    diecast: Diecast, store: Store, chunks: ChunkStore, real: ImageVersion
+) -> None:
+    sizes = sum(path.stat().st_size for path in chunk_files(chunks))
+    data = diecast("image", "remove", "win11", "--dry-run", "--json").json
+    assert data == {"versions": ["win11@1"], "chunks": len(chunk_files(chunks)), "bytes": sizes}
+    assert "Nothing was done." in diecast("image", "remove", "win11@1", "--dry-run").out
+    assert store.images.resolve("win11").id == real.id
+    assert diecast("image", "remove", "win11", "--json").status == 64
+
+
+def test_content_that_another_image_holds_too_is_not_freed(
+    diecast: Diecast, store: Store, chunks: ChunkStore, real: ImageVersion
+) -> None:
+    commit(store, dataclasses.replace(real, image_name="copy"), "SECOND")
+    assert diecast("image", "remove", "win11", "--dry-run", "--json").json["bytes"] == 0
+    usage = diecast("image", "usage", "--json").json
+    assert [row["own_bytes"] for row in usage["versions"]] == [0, 0]
+
+
+def test_usage_counts_shared_chunks_once(
+    diecast: Diecast, store: Store, chunks: ChunkStore, real: ImageVersion, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk2"
+    disk.write_bytes((tmp_path / "disk").read_bytes()[:-MIB] + os.urandom(MIB))
+    made, _result = captured(chunks, disk)
+    commit(store, dataclasses.replace(real, id=made))
+    usage = diecast("image", "usage", "--json").json
+    newest, oldest = usage["versions"]
+    assert (newest["version"], oldest["version"]) == ("win11@2", "win11@1")
+    assert usage["stored_bytes"] == sum(path.stat().st_size for path in chunk_files(chunks))
+    assert 0 < newest["own_bytes"] < usage["stored_bytes"] / 2
+    assert oldest["own_bytes"] == diecast("image", "remove", "win11@1", "--dry-run", "--json").json["bytes"]
+    assert "without sharing it would be" in diecast("image", "usage").out
+
+
+def test_a_program_can_follow_a_verification(diecast: Diecast, real: ImageVersion) -> None:
+    said = diecast("image", "verify", "win11", "--json", "--progress")
+    counts = [tuple(map(int, line.split())) for line in said.err.splitlines()]
+    assert counts
+    assert counts[-1][0] == counts[-1][1] == said.json[0]["chunks"]
