@@ -1,0 +1,1 @@
+"""Guided jobs: screens that ask one question a page and then show what comes of it."""
