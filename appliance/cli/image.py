@@ -173,23 +173,30 @@ def _verify(context: Context, options: argparse.Namespace) -> int:
 
 def _usage(context: Context, options: argparse.Namespace) -> int:
     versions = context.store.images.versions()
-    found = context.chunk_store().usage({version.id for version in versions})
+    groups: dict[str, set[str]] = {}
+    for version in versions:
+        groups.setdefault(version.image_name, set()).add(version.id)
+    found = context.chunk_store().usage(groups)
     held = Counting(version.id for version in versions)  # two images may hold the same content
     rows: list[dict[str, Any]] = [
         {
             "version": version_name(version),
             "id": version.id,
-            "stored_bytes": version.stored_bytes,
-            "own_bytes": found.own_bytes[version.id] if held[version.id] == 1 else 0,
+            "stored_bytes": found.versions[version.id].stored_bytes,
+            "own_bytes": found.versions[version.id].own_bytes if held[version.id] == 1 else 0,
         }
         for version in versions
     ]
+    images = [{"image": name, **show.plain(share)} for name, share in found.groups.items()]
     if options.json:
-        more = {"chunks": found.chunks, "stored_bytes": found.stored_bytes}
-        context.say(show.as_json({**more, "versions": rows}))
+        whole = {"chunks": found.chunks, "stored_bytes": found.stored_bytes}
+        context.say(show.as_json({**whole, "images": images, "versions": rows}))
         return 0
-    cells = [(r["version"], show.size(r["stored_bytes"]), show.size(r["own_bytes"])) for r in rows]
-    context.say(show.table(("VERSION", ">STORED", ">ITS OWN"), cells, width=context.width))
+    cells = [
+        (str(row.get("version") or row["image"]), show.size(row["stored_bytes"]), show.size(row["own_bytes"]))
+        for row in (*rows, *images)
+    ]
+    context.say(show.table(("WHAT", ">STORED", ">ITS OWN"), cells, width=context.width))
     alone = show.size(sum(version.stored_bytes for version in versions))
     context.say(f"Together {show.size(found.stored_bytes)}; without sharing it would be {alone}.")
     return 0

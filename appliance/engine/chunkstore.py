@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,9 +273,9 @@ class ChunkStore:
         """Remove every version and chunk that nobody needs. See `engine.collect` for what is kept."""
         return collecting.collect(self.root, self.pins, live_version_ids, open_tasks, min_age_s)
 
-    def usage(self, live_version_ids: set[str]) -> Usage:
-        """What the versions take together, and what each of them alone needs. Raises `Conflict`."""
-        return collecting.usage(self.root, live_version_ids)
+    def usage(self, groups: Mapping[str, set[str]]) -> Usage:
+        """What the versions of all groups take together, and what each version and group alone. Raises `Conflict`."""
+        return collecting.usage(self.root, groups)
 
     def frees(self, doomed: set[str], live_version_ids: set[str], open_tasks: set[int]) -> tuple[int, int]:
         """How many chunks and bytes a collection frees once `doomed` are removed. Raises `Conflict`."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,27 +57,38 @@ def collect(root: Path, pins: Pins, live: set[str], open_tasks: set[int], min_ag
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What some chunks take: all of them, each once, and those of them that nothing else needs."""
+
+    stored_bytes: int
+    own_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """What the chunks of some versions take. Shared ones count once in `stored_bytes`, and in no version's own."""
+    """What versions take, together and each; so too groups of versions."""
 
     chunks: int
     stored_bytes: int
-    own_bytes: dict[str, int]  # by version: what only it needs
+    versions: dict[str, Share]
+    groups: dict[str, Share]
 
 
-def usage(root: Path, versions: set[str]) -> Usage:
-    """How the versions share chunks. Raises `Conflict` when one cannot be read."""
-    owners: dict[bytes, str] = {}
-    for name in sorted(versions):
-        for id in chunks_of(root / "versions" / name):
-            owners[id] = "" if id in owners else name
-    own, total = dict.fromkeys(versions, 0), 0
-    for id, owner in owners.items():
-        size = _size(root, id)
-        total += size
-        if owner:
-            own[owner] += size
-    return Usage(len(owners), total, own)
+def usage(root: Path, groups: Mapping[str, set[str]]) -> Usage:
+    """How versions, and groups of versions, share chunks. Raises `Conflict` when one cannot be read."""
+    names = set[str]().union(*groups.values())
+    chunks = {name: chunks_of(root / "versions" / name) for name in names}
+    unions = {group: set[bytes]().union(*(chunks[name] for name in held)) for group, held in groups.items()}
+    sizes = {id: _size(root, id) for id in set[bytes]().union(*unions.values())}
+    return Usage(len(sizes), sum(sizes.values()), _shares(chunks, sizes), _shares(unions, sizes))
+
+
+def _shares(held: Mapping[str, set[bytes]], sizes: Mapping[bytes, int]) -> dict[str, Share]:
+    needed = Counter(id for ids in held.values() for id in ids)
+    return {
+        name: Share(sum(sizes[id] for id in ids), sum(sizes[id] for id in ids if needed[id] == 1))
+        for name, ids in held.items()
+    }
 
 
 def frees(root: Path, pins: Pins, doomed: set[str], live: set[str], open_tasks: set[int]) -> tuple[int, int]:

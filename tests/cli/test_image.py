@@ -205,6 +205,9 @@ def test_usage_counts_shared_chunks_once(
     assert usage["stored_bytes"] == sum(path.stat().st_size for path in chunk_files(chunks))
     assert 0 < newest["own_bytes"] < usage["stored_bytes"] / 2
     assert oldest["own_bytes"] == diecast("image", "remove", "win11@1", "--dry-run", "--json").json["bytes"]
+    assert usage["images"] == [
+        {"image": "win11", "stored_bytes": usage["stored_bytes"], "own_bytes": usage["stored_bytes"]}
+    ]
     assert "without sharing it would be" in diecast("image", "usage").out
 
 
