@@ -25,6 +25,7 @@ from appliance.model import (
     ImageVersion,
     Lease,
     NewPcOrder,
+    Operator,
     Reservation,
     Room,
     ServiceState,
@@ -41,6 +42,7 @@ from appliance.store.rows import (
     HostRow,
     LeaseRow,
     MacRow,
+    OperatorRow,
     OrderRow,
     ReservationRow,
     ServiceRow,
@@ -80,6 +82,7 @@ class Picture:
     docks: tuple[str, ...] = ()  # MACs of shared docks, in order
     sightings: tuple[Sighting, ...] = ()  # the last `RECENT_SIGHTINGS`, newest first
     services: tuple[ServiceState, ...] = ()
+    operators: tuple[Operator, ...] = ()  # by name
     settings: tuple[tuple[str, str], ...] = ()
 
 
@@ -190,6 +193,9 @@ class Pictures:
             "sightings": _List(_sightings(), Sighting),
             "services": _List(
                 ServiceRow.select(*columns(ServiceRow, ServiceState)).order_by(ServiceRow.name), ServiceState
+            ),
+            "operators": _List(
+                OperatorRow.select(*columns(OperatorRow, Operator)).order_by(OperatorRow.name), Operator
             ),
             "settings": _List(SettingRow.select().order_by(SettingRow.key), _pair),
         }

@@ -27,7 +27,8 @@ from appliance.tui.readmodel import Measure, ReadModel
 from appliance.tui.screens.base import ConsoleScreen
 from appliance.tui.screens.table import JOBS, SCREENS, load
 from appliance.tui.session import Session
-from appliance.tui.widgets.dialogs import Confirm
+from appliance.tui.snapshot import Snapshot
+from appliance.tui.widgets.dialogs import Confirm, Dialog, Item, Pick
 
 if TYPE_CHECKING:
     from appliance.config import Settings
@@ -93,6 +94,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._kept: dict[str, ConsoleScreen] = {}
         self._touched = time.monotonic()
         self._asked_who = False
+        self.picture = Snapshot()  # what screens may show
+        self.locked = False
+        self._waiting: list[Callable[[], object]] = []
         session.attach(self)
         for made in theme.textual_themes():
             self.register_theme(made)
@@ -133,10 +137,32 @@ class ConsoleApp(App[None], inherit_bindings=False):
         if snapshot.loaded and not self._asked_who:
             self._asked_who = True
             self._apply_settings()
-            self._lock_if_anyone()
+            if snapshot.operators:
+                self.lock()
+            else:
+                self._begin()
+        self._follow_operator(snapshot)
+        if not self.locked:
+            self._show(snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self.picture = snapshot
         for screen in self.screen_stack:
             if isinstance(screen, ConsoleScreen) and (screen.is_current or screen is self.base_screen):
                 screen.receive(snapshot)
+
+    def _follow_operator(self, snapshot: Snapshot) -> None:
+        """Somebody may have given this operator another role, or removed them."""
+        known = self.session.operator
+        if known is None or self.locked:
+            return
+        found = next((operator for operator in snapshot.operators if operator.name == known.name), None)
+        if found is None:
+            self.session.operator = None
+            self.lock()
+        elif found.role is not known.role:
+            self.session.sign_in(found)
+            self._redraw()
 
     def _apply_settings(self) -> None:
         settings = self.model.latest.settings
@@ -157,8 +183,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
         if isinstance(self.screen, ConsoleScreen) and self.screen is not self.base_screen:
             self.screen.renew_frame()
         minutes = self.model.latest.settings.get(LOCK_SETTING, "")
-        if minutes.isdigit() and 0 < int(minutes) * 60 <= now - self._touched:
-            self._lock_if_anyone()
+        if minutes.isdigit() and 0 < int(minutes) * 60 <= now - self._touched and self.model.latest.operators:
+            self.lock()
 
     def _fatal_error(self) -> None:
         """A defect: leave the terminal clean, and let the command say it in words (`cli.tui`)."""
@@ -189,6 +215,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
     def go(self, name: str) -> ConsoleScreen:
         """Show a numbered screen. What is over the present one goes."""
         screen, base = self.numbered(name), self.base_screen
+        if self.locked:
+            return screen
         if base is None:
             self.push_screen(name)
             return screen
@@ -293,12 +321,6 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self._touched = time.monotonic()
         await super().on_event(event)
 
-    def _lock_if_anyone(self) -> None:
-        """Ask who it is, if there are operators. Who only looks (`--read-only`) is not asked."""
-        if self.session.read_only:
-            return
-        self.session.fetch(lambda store: store.operators.any(), lambda there: self.lock() if there else self._begin())
-
     def _begin(self) -> None:
         """Nobody is known here. On a box that was never set up, the guided first start opens by itself."""
         snapshot = self.model.latest
@@ -307,17 +329,26 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self.open_job("setup")
 
     def lock(self) -> None:
-        """Hide everything until an operator has signed in."""
+        """Hide everything until an operator has signed in. Who only looks (`--read-only`) is not asked."""
         from appliance.tui.screens.lock import LockScreen
 
-        if any(isinstance(screen, LockScreen) for screen in self.screen_stack):
+        if self.locked or self.session.read_only:
             return
+        self.locked = True
         name = self.session.operator.name if self.session.operator else ""
         self.push_screen(LockScreen(self.box, name), self._signed_in)
+
+    def when_open(self, then: Callable[[], object]) -> None:
+        """Call `then` now or, while the console is locked, when somebody has signed in: it may show something."""
+        if self.locked:
+            self._waiting.append(then)
+        else:
+            then()
 
     def _signed_in(self, operator: Operator | None) -> None:
         if operator is None:
             return
+        self.locked = False
         self._touched = time.monotonic()
         self.session.sign_in(operator)
         if operator.language and not self._chosen_language:
@@ -325,19 +356,35 @@ class ConsoleApp(App[None], inherit_bindings=False):
         else:
             self.session.language = i18n.current().language
         self._apply_settings()
+        self._show(self.model.latest)
         self._redraw()
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            then()
 
     def action_ask_leave(self) -> None:
         self.ask_leave()
 
     def ask_leave(self) -> None:
-        """Leave after a yes; tasks go on without a console."""
-        if isinstance(self.screen, Confirm):
+        """Leave after a yes, or lock; tasks go on without a console."""
+        if isinstance(self.screen, Dialog):
             return
-        lines = [_("Tasks and services go on without the console.")]
-        self.push_screen(
-            Confirm(_("Leave the console?"), lines, danger=False), lambda yes: self.exit() if yes else None
-        )
+        if self.session.operator is None:
+            lines = [_("Tasks and services go on without the console.")]
+            question: Dialog[bool] = Confirm(_("Leave the console?"), lines, danger=False)
+            self.push_screen(question, lambda yes: self.exit() if yes else None)
+            return
+        ways = [
+            Item("lock", _("Lock"), _("until an operator signs in")),
+            Item("leave", _("Leave"), _("tasks and services go on")),
+        ]
+        self.push_screen(Pick(_("Leave the console?"), ways), self._leave)
+
+    def _leave(self, way: str | None) -> None:
+        if way == "lock":
+            self.lock()
+        elif way == "leave":
+            self.exit()
 
 
 def _laid_over(base: Settings, stored: Mapping[str, str]) -> Settings:

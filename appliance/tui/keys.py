@@ -23,7 +23,7 @@ class Key:
 
     name: str
     key: str  # as Textual names it; several with commas
-    shown: str  # as the operator reads it
+    shown: str  # as the operator reads it; a message id where it is a word
     label: str
     words: str
     need: str = ""
@@ -39,19 +39,19 @@ GLOBAL: tuple[Key, ...] = (
     Key("help", "question_mark,f1", "?", N_("Help"), N_("Help on this screen")),
     Key("language", "ctrl+l", "^L", N_("Language"), N_("English or French, at once")),
     Key("theme", "ctrl+t", "^T", N_("Colours"), N_("Sixteen colours, monochrome or high contrast")),
-    Key("back", "escape", "Esc", N_("Back"), N_("Back; away from a filter, a page or a dialog")),
+    Key("back", "escape", N_("Esc"), N_("Back"), N_("Back; away from a filter, a page or a dialog")),
     Key("leave", "q,ctrl+c,ctrl+q", "q", N_("Leave"), N_("Lock or leave the console")),
 )
 
 # In lists; the list itself does them.
 LIST: tuple[Key, ...] = (
-    Key("move", "up,down", "arrows", N_("Move"), N_("Move the cursor; PgUp, PgDn, Home and End too")),
-    Key("open", "enter", "Enter", N_("Open"), N_("Show what the cursor is on")),
-    Key("mark", "space", "Space", N_("Mark"), N_("Mark or unmark the row, to choose several")),
+    Key("move", "up,down", N_("arrows"), N_("Move"), N_("Move the cursor; PgUp, PgDn, Home and End too")),
+    Key("open", "enter", N_("Enter"), N_("Open"), N_("Show what the cursor is on")),
+    Key("mark", "space", N_("Space"), N_("Mark"), N_("Mark or unmark the row, to choose several")),
     Key("mark_all", "asterisk", "*", N_("All"), N_("Mark all rows shown, or none")),
     Key("sort", "s", "s", N_("Sort"), N_("Sort by the next column")),
     Key("reverse", "S", "S", N_("Reverse"), N_("Turn the order round")),
-    Key("pane", "tab", "Tab", N_("Next part"), N_("To the next part of the screen; Shift+Tab to the one before")),
+    Key("pane", "tab", N_("Tab"), N_("Next part"), N_("To the next part of the screen; Shift+Tab to the one before")),
 )
 
 # What screens do with their things.

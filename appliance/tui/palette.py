@@ -66,7 +66,9 @@ def items(app: ConsoleApp) -> Iterator[Item]:
 
 def _action(screen: str, key: keys.Key, title: str) -> Item:
     hint = (
-        _("{screen}, key {key}").format(screen=title, key=key.shown) if title else _("key {key}").format(key=key.shown)
+        _("{screen}, key {key}").format(screen=title, key=_(key.shown))
+        if title
+        else _("key {key}").format(key=_(key.shown))
     )
     name: Hashable = (ACT, screen, key.name)
     return Item(name, _(key.words), hint)

@@ -35,7 +35,7 @@ Measure = Callable[[], Gauges]
 
 _AS_THEY_ARE = (
     "hosts", "rooms", "images", "versions", "open_tasks", "ended_tasks", "casts", "orders", "leases", "reservations",
-    "servers", "docks", "sightings", "services",
+    "servers", "docks", "sightings", "services", "operators",
 )  # fmt: skip
 
 

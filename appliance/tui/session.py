@@ -90,8 +90,8 @@ class Session:
         work: Callable[[Store], T],
         *,
         said: str | Callable[[T], str] = "",
-        then: Callable[[T], None] | None = None,
-        failed: Callable[[ApplianceError], None] | None = None,
+        then: Callable[[T], object] | None = None,
+        failed: Callable[[ApplianceError], object] | None = None,
         need: str = OPERATOR,
     ) -> None:
         """Change something.
@@ -126,7 +126,7 @@ class Session:
             if text:
                 self.app.say(text)
             if then is not None:
-                then(result)
+                self.app.when_open(lambda: then(result))
 
         self.app.run_worker(run(), group="changes", exclusive=False)
 
@@ -137,7 +137,7 @@ class Session:
         detail: Callable[[T], str],
         verb: Callable[[Store, T], object],
         *,
-        then: Callable[[int], None] | None = None,
+        then: Callable[[int], object] | None = None,
         need: str = OPERATOR,
     ) -> None:
         """Change several things, each with its own audit line. What fails does not stop the others.
@@ -167,7 +167,7 @@ class Session:
                 return
             self.app.model.poke()
             if then is not None:
-                then(len(items) - len(errors))
+                self.app.when_open(lambda: then(len(items) - len(errors)))
             if errors:
                 text = sentences.explain(errors[0])
                 if len(errors) > 1:
@@ -179,9 +179,9 @@ class Session:
     def fetch(
         self,
         work: Callable[[Store], T],
-        then: Callable[[T], None],
+        then: Callable[[T], object],
         *,
-        failed: Callable[[ApplianceError], None] | None = None,
+        failed: Callable[[ApplianceError], object] | None = None,
         group: str = "fetch",
     ) -> None:
         """Read on demand what is not in the snapshot: `work` in a worker, then `then` with what it found.
@@ -198,6 +198,6 @@ class Session:
                 else:
                     self.app.say(sentences.explain(error), "alarm")
                 return
-            then(result)
+            self.app.when_open(lambda: then(result))
 
         self.app.run_worker(run(), group=group, exclusive=True)

@@ -15,6 +15,7 @@ from appliance.model import (
     ImageVersion,
     Lease,
     NewPcOrder,
+    Operator,
     Reservation,
     Room,
     ServiceState,
@@ -92,6 +93,7 @@ class Snapshot:
     docks: tuple[str, ...] = ()  # MACs of shared docks
     sightings: tuple[Sighting, ...] = ()  # newest first
     services: tuple[ServiceState, ...] = ()
+    operators: tuple[Operator, ...] = ()  # by name
     settings: Mapping[str, str] = field(default_factory=dict)
     gauges: Gauges = Gauges()
     host_by_id: Mapping[int, Host] = field(default_factory=dict)

@@ -64,8 +64,8 @@ def test_no_screen_gives_a_key_another_meaning(screen: type[ConsoleScreen]) -> N
     lists = {key.name for key in keys.LIST}
     meanings = {part: key.name for key in keys.TABLE.values() for part in key.key.split(",")}
     for key in screen.KEYS:
-        assert keys.TABLE[key.name].key == key.key
-        doers = [screen, *getattr(screen, "PARTS", ())]
+        assert set(key.key.split(",")) <= set(keys.TABLE[key.name].key.split(","))
+        doers = [screen, *getattr(screen, "PARTS", ()), *getattr(screen, "PAGES", ())]
         assert key.name in lists or any(hasattr(kind, f"do_{key.name}") for kind in doers), f"{key.name} does nothing"
     for kind in screen.__mro__:
         for binding in kind.__dict__.get("BINDINGS", ()):
@@ -266,3 +266,46 @@ def test_an_operator_who_works_at_anothers_login_is_named_with_it() -> None:
     assert session.actor == "marie at root from 10.0.0.7"
     assert session.may("operator") == ""
     assert "no admin" in session.may("admin")
+
+
+async def test_what_was_asked_before_the_lock_shows_nothing_over_it(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        seen: list[int] = []
+        seat.app.lock()
+        seat.app.session.fetch(lambda store: len(store.hosts.list()), seen.append)
+        seat.app.go("tasks")
+        await seat.settle()
+        assert seen == []
+        assert isinstance(seat.app.screen, LockScreen)
+        await seat.press(*["space" if char == " " else char for char in PASSWORD], "enter")
+        assert seen == [22]
+
+
+async def test_an_operator_who_is_removed_or_made_a_viewer_notices_at_once(staffed: Store) -> None:
+    staffed.operators.add("anne", Role.ADMIN, PASSWORD)
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        staffed.operators.set_role("marie", Role.VIEWER)
+        await seat.settle()
+        assert "marie, viewer" in seat.lines()[-1]
+        staffed.operators.remove("marie")
+        await seat.settle()
+        assert isinstance(seat.app.screen, LockScreen)
+
+
+async def test_who_has_signed_in_may_lock_or_leave(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await sign_in(seat.app, seat.press, "marie")
+        await seat.press("q", "enter")
+        assert isinstance(seat.app.screen, LockScreen)
+        await seat.press(*["space" if char == " " else char for char in PASSWORD], "enter", "q", "down", "enter")
+        assert seat.app._exit
+
+
+async def test_a_key_that_is_typed_into_a_field_does_nothing_else(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("4", "slash", *"2q?c")
+        assert seat.app.screen is seat.app.base_screen
+        assert seat.app.base_screen is not None
+        assert seat.app.base_screen.NAME == "tasks"

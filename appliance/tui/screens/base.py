@@ -79,8 +79,8 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest picture."""
-        return self.console.model.latest
+        """The newest picture that may be shown: none before somebody has signed in, the last one while it is locked."""
+        return self.console.picture
 
     # -- for subclasses
 

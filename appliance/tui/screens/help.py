@@ -50,6 +50,6 @@ def _part(title: str, found: list[Key]) -> list[Line]:
     lines: list[Line] = [((title, "title"),)]
     for key in found:
         first, *rest = wrap(_(key.words), _WIDTH - _KEY_WIDTH - 2)
-        lines.append(((f"  {fit(key.shown, _KEY_WIDTH)}", "key"), (first, "")))
+        lines.append(((f"  {fit(_(key.shown), _KEY_WIDTH)}", "key"), (first, "")))
         lines += [((" " * (_KEY_WIDTH + 2) + more, ""),) for more in rest]
     return [*lines, EMPTY_LINE]

@@ -29,8 +29,8 @@ class LockScreen(Dialog[Operator]):
         Binding("ctrl+t", "theme", show=False),
     ]
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("Enter", N_("Sign in")),
-        ("Esc", N_("Leave the console")),
+        (N_("Enter"), N_("Sign in")),
+        (N_("Esc"), N_("Leave the console")),
         ("^L", N_("Language")),
     )
 

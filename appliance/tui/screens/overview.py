@@ -22,7 +22,7 @@ from appliance.tui.widgets.lines import EMPTY_LINE, Board, BoardLine, Line, cut,
 
 SERVICES = ("dhcp", "tftp", "http", "nfs", "cast", "scheduler")
 _MOST_NEEDS = 6  # on a small screen; the rest is counted
-_KIND = 9  # cells of the first column
+_NAME = 24  # least cells of what it is about
 _BAR = 16  # cells in 80 columns
 _MODES = {"full": N_("full DHCP"), "proxy": N_("proxy DHCP"), "off": N_("no DHCP")}
 _ORDER = (TaskState.RUNNING, TaskState.VERIFYING, TaskState.BOOTING, TaskState.WAITING, TaskState.SCHEDULED)
@@ -173,7 +173,7 @@ def _running_lines(snapshot: Snapshot, width: int, room: int) -> list[BoardLine]
             stage=words.stage(sighting.stage), time=words.clock(sighting.at), ago=words.ago(sighting.at, snapshot.at)
         )
         who = sighting.host_name or sighting.mac
-        line: Line = ((fit(" " + _("boot"), _KIND), "busy"), (fit(clean(who), 18) + "  ", ""), (text, ""))
+        line: Line = ((fit(" " + _("boot"), _kind_width()), "busy"), (fit(clean(who), 18) + "  ", ""), (text, ""))
         lines.append(BoardLine(cut(line, width), _target(HOST, host.id) if host else None))
     if not lines:
         return [BoardLine(((" " + _("Nothing."), "dim"),))]
@@ -203,22 +203,28 @@ def _task_line(snapshot: Snapshot, task: Task, width: int) -> Line:
     target = snapshot.task_target(task)
     what = f"{target} <- {words.subject(task)}" if arrow == "<-" else f"{words.subject(task)} <- {target}"
     if task.state is not TaskState.RUNNING:
-        line: Line = ((fit(f" {_(words.KINDS[task.kind])}", _KIND), "busy"), (fit(clean(what), 30) + "  ", ""))
+        line: Line = ((fit(f" {_(words.KINDS[task.kind])}", _kind_width()), "busy"), (fit(clean(what), 30) + "  ", ""))
         return cut((*line, (words.state(task), words.STATE_ROLES[task.state])), width)
     left = words.seconds_left(task)
     shown = words.duration(left) if left is not None else ""
     return _bar_line(_(words.KINDS[task.kind]), what, words.fraction(task), words.rate(task.rate_bytes_s), shown, width)
 
 
+def _kind_width() -> int:
+    """Cells of the first column, in the language in use."""
+    return 2 + max(len(_(word)) for word in (N_("capture"), N_("deploy"), N_("cast"), N_("boot")))
+
+
 def _bar_line(kind: str, what: str, share: float, state: str, left: str, width: int) -> Line:
-    cells = max(10, min(_BAR + (width - 80) // 2, 50))
+    around = 32 + _kind_width() + 1  # percent, rate, time left; the first column
+    cells = max(8, min(_BAR + (width - 80) // 2, width - around - _NAME, 50))
     rest: Line = (
         *bar(share, cells),
         (f" {words.percent(share)}  {state:>9}  ", ""),
         (fit(_("{time} left").format(time=left) if left else "", 13), "dim"),
     )
-    room = width - width_of(rest) - _KIND - 1
-    return cut(((fit(f" {kind}", _KIND), "busy"), (fit(clean(what), room) + " ", ""), *rest), width)
+    room = width - width_of(rest) - _kind_width() - 1
+    return cut(((fit(f" {kind}", _kind_width()), "busy"), (fit(clean(what), room) + " ", ""), *rest), width)
 
 
 def _last_hour(snapshot: Snapshot) -> Line:

@@ -49,7 +49,7 @@ class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
         Binding("tab", "app.focus_next", show=False),
         Binding("shift+tab", "app.focus_previous", show=False),
     ]
-    KEYS: ClassVar[tuple[tuple[str, str], ...]] = (("Enter", N_("Done")), ("Esc", N_("Back")))
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ((N_("Enter"), N_("Done")), (N_("Esc"), N_("Back")))
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
     def _key_line(self, width: int) -> Line:
         pieces: list[tuple[str, str]] = []
         for shown, label in self.KEYS:
-            pieces += [(shown, "key"), (f" {_(label)}   ", "")]
+            pieces += [(_(shown), "key"), (f" {_(label)}   ", "")]
         return tuple(pieces)
 
     def action_back(self) -> None:
@@ -197,7 +197,7 @@ class Reading(Dialog[None]):
     """Lines to read: help, a log, facts. Arrows and page keys move them."""
 
     DEFAULT_CSS = "Reading > #box { width: 76; } Reading > #box > Text { height: auto; max-height: 18; }"
-    KEYS: ClassVar[tuple[tuple[str, str], ...]] = (("Esc", N_("Back")), ("PgUp PgDn", N_("Move")))
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ((N_("Esc"), N_("Back")), (N_("PgUp PgDn"), N_("Move")))
 
     def __init__(self, title: str, lines: Sequence[Line], *, at_end: bool = False) -> None:
         super().__init__(title)

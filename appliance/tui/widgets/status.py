@@ -54,23 +54,28 @@ def tabs(width: int, box: str, screens: Sequence[tuple[str, str, bool]], right: 
 
 
 def key_line(width: int, own: Sequence[Key], common: Sequence[Key], right: str) -> Line:
-    """The keys that fit: the screen's own first; the last common one (help) always."""
+    """The keys that fit: the screen's own first, the last common one (help) always.
+
+    Behind them `right`, who it is; what is after its comma gives way to the screen's own keys.
+    """
     tail = _pieces(common[-1]) if common else ()
-    who: Line = ((clean(right) + " ", "dim"),) if right else ()
-    room = width - width_of(tail) - 1
-    if width_of(who) > room // 2:
-        who = ()
+    every = [_pieces(key) for key in (*own, *common[:-1])]
+    wanted = 1 + sum(map(width_of, every[: len(own)])) + width_of(tail)
+    who = next((text for text in (right, right.partition(",")[0]) if wanted + len(text) + 1 <= width), right)
+    if len(who) > width // 3 or wanted + len(who) + 1 > width:
+        who = right.partition(",")[0][: width // 4]
+    said: Line = ((clean(who) + " ", "dim"),) if who else ()
+    room = width - width_of(tail) - width_of(said) - 1
     kept: tuple[tuple[str, str], ...] = ((" ", ""),)
-    for key in (*own, *common[:-1]):
-        pieces = _pieces(key)
-        if width_of(kept) + width_of(pieces) > room - width_of(who):
+    for pieces in every:
+        if width_of(kept) + width_of(pieces) > room:
             break
         kept += pieces
-    return spread((*kept, *tail), who, width)
+    return spread((*kept, *tail), said, width)
 
 
 def _pieces(key: Key) -> Line:
-    return ((key.shown, "key"), (f" {_(key.label)}  ", ""))
+    return ((_(key.shown), "key"), (f" {_(key.label)}  ", ""))
 
 
 class Banner(Lines):
