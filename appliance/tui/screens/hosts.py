@@ -147,20 +147,19 @@ class HostsScreen(PartsScreen):
         part.go_to(key)
 
     def do_capture(self) -> None:
-        self._job("capture")
+        self.console.open_job("capture", self._names(at_cursor=True))
 
     def do_deploy(self) -> None:
-        self._job("deploy")
+        self.console.open_job("deploy", self._names(at_cursor=False))
 
-    def _job(self, name: str) -> None:
-        """A guided job for what is chosen here, or for a whole room."""
-        self.console.open_job(name, self._names())
+    def _names(self, *, at_cursor: bool) -> tuple[str, ...]:
+        """The hosts that a guided job begins with: those chosen, or all of the rooms chosen.
 
-    def _names(self) -> tuple[str, ...]:
+        What overwrites disks does not begin with a host that only the cursor stands on (`at_cursor`).
+        """
         part = self.part
         if isinstance(part, HostsPart):
-            marked = part.table.marked
-            return tuple(host.name for host in part.chosen) if marked or part.table.row else ()
+            return tuple(host.name for host in part.chosen) if at_cursor or part.table.marked else ()
         if isinstance(part, RoomsPart):
             rooms = {room.name for room in part.table.chosen}
             return tuple(host.name for host in self.snapshot.hosts if host.room in rooms)

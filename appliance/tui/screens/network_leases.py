@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from appliance.errors import NotFound, UsageError
+from appliance.errors import ApplianceError, NotFound, UsageError
 from appliance.model import Lease, Reservation, normalise_mac
 from appliance.store import Store
 from appliance.tui import keys, words
@@ -24,7 +24,7 @@ from appliance.tui.widgets.rowlist import Column
 LENT, DECLINED, EXPIRED = "lent", "declined", "expired"
 _STATES: dict[str, tuple[str, str]] = {  # words and role
     LENT: (N_("lent"), "ok"),
-    DECLINED: (N_("taken by another"), "warn"),
+    DECLINED: (N_("declined"), "warn"),
     EXPIRED: (N_("expired"), "dim"),
 }
 
@@ -201,10 +201,14 @@ class _Wish:
         other = before.get(mac)
         if other is not None and other != self.old and other.address != address:
             raise UsageError(f"{other.address} is reserved for {mac} already.", hint="Edit that reservation.")
-        made = store.leases.reserve(mac, address) if self.old is None or self.old.address != address else None
-        if self.old is not None and self.old.mac != mac:
-            store.leases.unreserve(self.old.mac)
-        return made or store.leases.reserve(mac, address)
+        if self.old is None or self.old.mac == mac:
+            return store.leases.reserve(mac, address)
+        store.leases.unreserve(self.old.mac)
+        try:
+            return store.leases.reserve(mac, address)
+        except ApplianceError:
+            store.leases.reserve(self.old.mac, self.old.address)
+            raise
 
 
 def mac_of(store: Store, whose: str) -> str:

@@ -7,12 +7,13 @@ action that only another part has leads there. Who comes back to the screen find
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Sequence
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.widgets import Input
 
 from appliance.tui import keys, words
 from appliance.tui.i18n import _
@@ -108,6 +109,10 @@ class PartsScreen(NumberedScreen):
             for key in part.KEYS:
                 union.setdefault(key.name, key)
         cls.KEYS = (*union.values(), *keys.take("pane"))
+        in_lists = {key.name for key in keys.LIST}
+        for name in union.keys() - in_lists:
+            if not hasattr(cls, f"do_{name}"):
+                setattr(cls, f"do_{name}", partialmethod(cls._do, name))
         super().__init_subclass__(**settings)
 
     def __init__(self) -> None:
@@ -195,25 +200,19 @@ class PartsScreen(NumberedScreen):
 
     # -- keys
 
-    async def action_act(self, name: str) -> None:
-        if not any(key.name == name for key in self.KEYS):
-            await super().action_act(name)
-            return
-        if name == "show":
-            self.do_show()
-            return
-        part = next((part for part in (self.part, *self.parts) if any(key.name == name for key in part.KEYS)), None)
-        if part is None:
-            return
-        key = next(key for key in part.KEYS if key.name == name)
-        refusal = self.session.may(key.need)
-        if refusal:
-            self.console.say(refusal, "alarm")
-            return
+    def _do(self, name: str) -> Any:
+        """An action of the part in sight, or of the first that has it."""
+        part = next(part for part in (self.part, *self.parts) if any(key.name == name for key in part.KEYS))
         self.change_part(part)
-        done = getattr(part, f"do_{name}")()
-        if inspect.isawaitable(done):
-            await done
+        return getattr(part, f"do_{name}")()
+
+    def do_back(self) -> None:
+        super().do_back()
+        self.query_one("#parts", OneLine).renew()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        super().on_input_changed(event)
+        self.query_one("#parts", OneLine).renew()
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         self.part.opened(event.row)
