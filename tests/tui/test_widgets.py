@@ -106,6 +106,18 @@ async def test_the_row_at_the_cursor_is_always_in_sight() -> None:
             assert any(name in line for line in shown_lines(app)), (key, name)
 
 
+async def test_the_cursor_shows_at_once_whether_the_list_has_the_keys() -> None:
+    app = Lists(pcs(5))
+    async with app.run_test(size=(40, 12)) as pilot:
+        assert app.list._drawn[1][1] == "cursor"
+        app.set_focus(None)
+        await pilot.pause()
+        assert app.list._drawn[1][1] == "cursor-away"
+        app.list.focus()
+        await pilot.pause()
+        assert app.list._drawn[1][1] == "cursor"
+
+
 async def test_marks_stay_with_rows_and_go_with_them() -> None:
     app = Lists(pcs(5), marks=True)
     async with app.run_test(size=(40, 12)) as pilot:

@@ -113,12 +113,6 @@ class Choice(Lines, can_focus=True):
     def action_done(self) -> None:
         self.post_message(self.Done())
 
-    def on_focus(self) -> None:
-        self.renew()
-
-    def on_blur(self) -> None:
-        self.renew()
-
     def on_click(self) -> None:
         self.action_turn(1)
 

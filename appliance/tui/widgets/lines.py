@@ -120,6 +120,11 @@ class Lines(Widget, can_focus=False):
         self.renew()
         self.refresh()
 
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The cursor looks otherwise. Focus and blur events would come before Textual has noted the change."""
+        super().watch_has_focus(has_focus)
+        self.renew()
+
     def on_resize(self, event: events.Resize) -> None:
         self._drawn = []
         self.renew()
@@ -271,9 +276,3 @@ class Board(Scrolling):
     def action_open(self) -> None:
         if self.target is not None:
             self.post_message(self.Opened(self.target))
-
-    def on_focus(self) -> None:
-        self.renew()
-
-    def on_blur(self) -> None:
-        self.renew()

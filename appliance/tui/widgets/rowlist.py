@@ -331,12 +331,6 @@ class RowList(Lines, Generic[R], can_focus=True):
         self._arrange()
         self.renew()
 
-    def on_focus(self) -> None:
-        self.renew()
-
-    def on_blur(self) -> None:
-        self.renew()
-
     def on_click(self, event: events.Click) -> None:
         if event.y >= self._head and self.top + event.y - self._head < len(self._rows):
             self._move(self.top + event.y - self._head)
