@@ -33,7 +33,8 @@ FRENCH = LOCALE_DIR / "fr" / "LC_MESSAGES" / "diecast.po"
 # Where sentences come from that a console can show: through the store, or as errors of the verbs it calls. The command
 # line speaks for itself.
 SPEAKING: tuple[str, ...] = (
-    "model.py", "config.py", "config_keys.py", "overrides.py", "store", "engine", "disk", "agent", "services", "system",
+    "model.py", "config.py", "config_keys.py", "overrides.py", "hosts_csv.py", "hosts_import.py", "store", "engine",
+    "disk", "agent", "services", "system",
     "tui", "cast",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
@@ -46,6 +47,10 @@ _SINCE = datetime(2026, 11, 23, tzinfo=UTC)  # a date that moved would make ever
 PARTS: tuple[str, ...] = (
     "task {id} ({kind} {image}, {state})",
     "Task {id} ({kind} {image}, {state})",
+    "Line {line} has {what} already.",
+    "To rename that: diecast host edit {name} --name",
+    "It has neither a MAC address nor a sound UUID.",
+    "without its UUID, which many have",
     *(str(word) for kind in (TaskState, TaskKind, CastState, ServiceHealth) for word in kind),
 )
 

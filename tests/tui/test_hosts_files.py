@@ -52,7 +52,7 @@ async def test_nothing_is_written_before_every_row_was_shown(store: Store, file:
         assert "1 to add   1 to change   1 as they are   2 refused" in seat.text()
         assert "● add" in seat.line_with("new-01")
         assert "▸ change" in seat.line_with("lab-01")
-        assert "notes" in seat.line_with("lab-01")
+        assert "Notes" in seat.line_with("lab-01")
         assert "52:54:00:aa:01:04 belongs to host lab-04 already." in seat.line_with("lab-03")
         assert "'bad name' cannot name a host." in seat.line_with("bad name")
         await seat.press("escape")

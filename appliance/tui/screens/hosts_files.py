@@ -18,6 +18,7 @@ from appliance.tui import keys, sentences, words
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.base import ConsoleScreen, OverScreen
+from appliance.tui.screens.hosts_forms import LABELS
 from appliance.tui.snapshot import Snapshot
 from appliance.tui.widgets.dialogs import Confirm, Form
 from appliance.tui.widgets.forms import CHOICE, FLAG, Field
@@ -280,8 +281,15 @@ def _columns() -> list[Column[Step]]:
         Column(N_("Line"), lambda step: str(step.line), 5, rank=0, right=True, sort=lambda step: step.line),
         Column(N_("Host"), lambda step: step.name or "-", 16, rank=0, most=30),
         Column(N_("What"), what, 12, rank=0, role=lambda step: _ACTIONS[step.action][1]),
-        Column(N_("Why"), lambda step: sentences.translate(step.why), 30, rank=0, most=120),
+        Column(N_("Why"), why, 30, rank=0, most=120),
     ]
+
+
+def why(step: Step) -> str:
+    """The fields that a row changes, or what else there is to say of it."""
+    if step.action is Action.CHANGE:
+        return ", ".join(_(LABELS[name]) for name in step.values)
+    return sentences.translate(step.why)
 
 
 def _line_of(step: Step) -> Hashable:
