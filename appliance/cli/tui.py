@@ -14,6 +14,8 @@ Keys: ? shows those of a screen. Several consoles may be open at once, at the bo
 what the others do. Where operators exist (diecast operator add), it asks who you are.
 """
 
+_SWITCH_S = 0.001  # how long a key may wait for the read model's thread; Python's own 5 ms add up over a screen
+
 
 def _run(context: Context, options: argparse.Namespace) -> int:
     if not context.is_terminal or not context.can_ask:
@@ -30,6 +32,7 @@ def _run(context: Context, options: argparse.Namespace) -> int:
         settings,
         command=(sys.executable, "-m", "appliance", "--config", str(context.config_path)),
     )
+    sys.setswitchinterval(_SWITCH_S)
     app.run()
     if app.defect is not None:
         if options.debug:

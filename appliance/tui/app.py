@@ -6,9 +6,11 @@ lock. Nothing here or in a screen waits for the store: see `readmodel` and `sess
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -125,9 +127,20 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.model.start()
         self.go(SCREENS[0].name)
         self.set_interval(_TICK_S, self._tick)
+        self.set_timer(_TICK_S, self._warm_up)
 
     def on_unmount(self) -> None:
         self.model.stop()
+
+    def _warm_up(self) -> None:
+        """Import what was not needed to start, so that the first press of a key is as fast as the second."""
+
+        def load_all() -> None:
+            for path in [*(entry.path for entry in SCREENS), *(job.path for job in JOBS)]:
+                load(path)
+            gc.freeze()  # what is there now stays: later collections need not look at it
+
+        threading.Thread(target=load_all, name="warm-up", daemon=True).start()
 
     def _told(self) -> None:
         self.post_message(Changed())
