@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
@@ -34,6 +34,7 @@ from appliance.tui.snapshot import Disk, Gauges, LinkUse
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SMALL, LARGE = (80, 24), (120, 40)
 BOX = "lab-b204"
+NO_COMMAND = ("false",)  # in place of our command line: whatever it is asked, it knows nothing
 GAUGES = Gauges(
     Disk(931_000_000_000, 519_000_000_000),
     (LinkUse("eth1", "10.20.4.1/22", True, 1000, 116_750_000.0, 1_200_000.0),),
@@ -133,9 +134,19 @@ async def console(
     now: datetime = NOON,
     settings: Settings | None = None,
     look: str = theme.NORMAL,
+    command: Sequence[str] = NO_COMMAND,
 ) -> AsyncIterator[Seat]:
     """The console on `store` (which it opens by itself, as another process would)."""
-    app = make_app(store.path, language=language, role=role, read_only=read_only, now=now, settings=settings, look=look)
+    app = make_app(
+        store.path,
+        language=language,
+        role=role,
+        read_only=read_only,
+        now=now,
+        settings=settings,
+        look=look,
+        command=command,
+    )
     async with app.run_test(size=size) as pilot:
         seat = Seat(app, pilot)
         await seat.settle()
@@ -153,12 +164,19 @@ def make_app(
     now: datetime = NOON,
     settings: Settings | None = None,
     look: str = theme.NORMAL,
+    command: Sequence[str] = NO_COMMAND,
 ) -> ConsoleApp:
     """A console that looks at the store only when it is told, for `run_test` and snapshots."""
     theme.use(look)
     session = Session("marie", role, language=language, read_only=read_only)
     app = ConsoleApp(
-        lambda: Store.open(path), session, settings or Settings(), measure=lambda: GAUGES, box=BOX, clock=lambda: now
+        lambda: Store.open(path),
+        session,
+        settings or Settings(),
+        measure=lambda: GAUGES,
+        box=BOX,
+        clock=lambda: now,
+        command=command,
     )
     app.model.start = app.model.look  # type: ignore[method-assign]
     return app

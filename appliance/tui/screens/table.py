@@ -38,6 +38,7 @@ _HERE = "appliance.tui.screens"
 SCREENS: tuple[Entry, ...] = (
     Entry("overview", "1", N_("Overview"), f"{_HERE}.overview:OverviewScreen"),
     Entry("hosts", "2", N_("Hosts"), f"{_HERE}.hosts:HostsScreen", (HOST,)),
+    Entry("images", "3", N_("Images"), f"{_HERE}.images:ImagesScreen", (IMAGE,)),
     Entry("tasks", "4", N_("Tasks"), f"{_HERE}.tasks:TasksScreen", (TASK,)),
     Entry("network", "6", N_("Net"), f"{_HERE}.network:NetworkScreen"),
 )
