@@ -146,7 +146,7 @@ def test_a_host_that_gets_no_answer_starts_its_own_disk(store: Store) -> None:
     store.hosts.seen("52:54:00:aa:01:14", BootStage.DHCP, now=NOON - timedelta(seconds=4))
     snapshot = seen(store)
     sighting = next(one for one in snapshot.sightings if one.host_name == "lab-20")
-    assert waits_for(snapshot, sighting) == "no answer: it starts its own disk"
+    assert waits_for(snapshot, sighting, store.hosts.get("lab-20")) == "no answer: it starts its own disk"
 
 
 async def test_enter_opens_the_host_or_registers_the_unknown_pc(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,16 +28,19 @@ _HISTORY = 50  # tasks
 class Found:
     """What is read for this page alone."""
 
+    sighting: Sighting | None = None  # the last boot of any of its cards
     inventory: Inventory | None = None
     tasks: tuple[Task, ...] = ()  # newest first
     events: tuple[TaskEvent, ...] = ()  # of the newest
 
 
-def read(store: Store, host_id: int) -> Found:
+def read(store: Store, host_id: int, macs: Sequence[str]) -> Found:
     """Read it."""
+    boots = [found for mac in macs if (found := store.hosts.sighting(mac)) is not None]
+    last = max(boots, key=lambda boot: boot.at, default=None)
     tasks = tuple(store.tasks.list(host_id=host_id, limit=_HISTORY))
     events = tuple(store.tasks.events(tasks[0].id)) if tasks else ()
-    return Found(store.hosts.inventory(host_id), tasks, events)
+    return Found(last, store.hosts.inventory(host_id), tasks, events)
 
 
 class HostPage(OverScreen):
@@ -79,8 +83,8 @@ class HostPage(OverScreen):
         seen = (self.host, task and (task.id, task.state, task.attempts))
         if seen != self._seen:
             self._seen = seen
-            number = self._number
-            self.session.fetch(lambda store: read(store, number), self._read, group=f"host-{number}")
+            number, macs = self._number, self.host.macs if self.host else ()
+            self.session.fetch(lambda store: read(store, number, macs), self._read, group=f"host-{number}")
         self._draw()
 
     def _read(self, found: Found) -> None:
@@ -161,7 +165,7 @@ def page_lines(snapshot: Snapshot, host: Host | None, found: Found, width: int) 
         return [BoardLine(EMPTY_LINE), BoardLine(((" " + _("This host is not there any more."), "warn"),))]
     task = snapshot.task_of_host.get(host.id) or (found.tasks[0] if found.tasks else None)
     lines = [_title(snapshot, host, width), EMPTY_LINE]
-    lines += _life(snapshot, host, task, found, width)
+    lines += _life(snapshot, task, found, width)
     shown = [BoardLine(line) for line in lines]
     shown += [BoardLine(EMPTY_LINE), BoardLine(_head(_("Tasks")))]
     shown += [BoardLine(_task_line(snapshot, one, width), one.id) for one in _tasks(snapshot, found)]
@@ -188,8 +192,8 @@ def _title(snapshot: Snapshot, host: Host, width: int) -> Line:
     return tuple(pieces)
 
 
-def _life(snapshot: Snapshot, host: Host, task: Task | None, found: Found, width: int) -> list[Line]:
-    sighting = newest_sighting(snapshot, host)
+def _life(snapshot: Snapshot, task: Task | None, found: Found, width: int) -> list[Line]:
+    sighting = found.sighting
     events = found.events if task and found.tasks and found.tasks[0].id == task.id else ()
     steps = host_life.life(sighting, task, events)
     lines: list[Line] = []
@@ -205,11 +209,6 @@ def _life(snapshot: Snapshot, host: Host, task: Task | None, found: Found, width
         lines += [((f" {part}", "bad"),) for part in wrap(clean(sentences.translate(task.error)), width - 1)]
         lines += [((f" {part}", ""),) for part in wrap(clean(sentences.translate(task.remedy)), width - 1)]
     return lines
-
-
-def newest_sighting(snapshot: Snapshot, host: Host) -> Sighting | None:
-    """The last boot of any of its cards."""
-    return next((sighting for sighting in snapshot.sightings if sighting.mac in host.macs), None)
 
 
 def _tasks(snapshot: Snapshot, found: Found) -> list[Task]:

@@ -16,7 +16,7 @@ from appliance.tui.screens import host_life, hosts_forms
 from appliance.tui.screens.host_page import HostPage
 from appliance.tui.screens.hosts_unknown import UnknownPart, architecture
 from appliance.tui.screens.network_leases import DocksPart, LeasesPart, ReservationsPart
-from appliance.tui.screens.network_rows import booting, head_lines, in_force, waits_for, warnings
+from appliance.tui.screens.network_rows import Owners, booting, head_lines, in_force, waits_for, warnings
 from appliance.tui.screens.parts import Part, PartsScreen
 from appliance.tui.snapshot import Snapshot
 from appliance.tui.widgets.dialogs import Reading
@@ -39,12 +39,16 @@ class BootingPart(Part):
         _SHOW,
     )
 
+    def __init__(self, screen: PartsScreen) -> None:
+        super().__init__(screen)
+        self._owners = Owners()
+
     def columns(self) -> list[Column[Any]]:
         def ago(sighting: Sighting) -> str:
             return words.ago(sighting.at, self.snapshot.at)
 
         def hangs(sighting: Sighting) -> str:
-            return waits_for(self.snapshot, sighting)
+            return waits_for(self.snapshot, sighting, self._owners.by_name(self.snapshot, sighting.host_name))
 
         return [
             Column[Sighting](N_("PC"), lambda sighting: sighting.host_name or sighting.mac, 17, rank=0, most=24),
@@ -66,7 +70,7 @@ class BootingPart(Part):
         return booting(snapshot)
 
     def opened(self, row: Any) -> None:
-        host = next((host for host in self.snapshot.hosts if host.name == row.host_name), None)
+        host = self._owners.by_name(self.snapshot, row.host_name)
         if host is not None:
             self.console.push_screen(HostPage(host.id))
             return

@@ -14,7 +14,7 @@ from appliance.tui import keys, words
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.hosts_forms import parse_address
-from appliance.tui.screens.network_rows import names_by_mac
+from appliance.tui.screens.network_rows import Owners
 from appliance.tui.screens.parts import Part
 from appliance.tui.snapshot import Snapshot
 from appliance.tui.widgets.dialogs import Confirm, Form, Item
@@ -56,8 +56,11 @@ class LeasesPart(Part):
         self._with_expired = False
 
     def columns(self) -> list[Column[Any]]:
+        owners = Owners()
+
         def name(lease: Lease) -> str:
-            return names_by_mac(self.snapshot).get(lease.mac) or lease.hostname or "-"
+            host = owners.by_mac(self.snapshot, lease.mac)
+            return host.name if host else lease.hostname or "-"
 
         def state(lease: Lease) -> str:
             return _(_STATES[state_of(lease, self.snapshot.at)][0])
@@ -125,8 +128,11 @@ class ReservationsPart(Part):
     )
 
     def columns(self) -> list[Column[Any]]:
+        owners = Owners()
+
         def name(kept: Reservation) -> str:
-            return names_by_mac(self.snapshot).get(kept.mac) or "-"
+            host = owners.by_mac(self.snapshot, kept.mac)
+            return host.name if host else "-"
 
         def lent(kept: Reservation) -> str:
             return words.moment(_expiry(self.snapshot, kept), self.snapshot.at)

@@ -10,7 +10,7 @@ from appliance import config, overrides
 from appliance.config import Settings, Subnet
 from appliance.errors import ApplianceError
 from appliance.events import BootStage, LocalBoot
-from appliance.model import DhcpServer, Sighting
+from appliance.model import DhcpServer, Host, Sighting
 from appliance.tui import words
 from appliance.tui.i18n import N_, _
 from appliance.tui.snapshot import Snapshot
@@ -49,6 +49,31 @@ def in_force(base: Settings, snapshot: Snapshot) -> Settings:
         return base
 
 
+class Owners:
+    """Who has which MAC and name; made again only when the hosts have changed."""
+
+    def __init__(self) -> None:
+        self._source: object = None
+        self._by_mac: dict[str, Host] = {}
+        self._by_name: dict[str, Host] = {}
+
+    def by_mac(self, snapshot: Snapshot, mac: str) -> Host | None:
+        """The host that owns a MAC."""
+        self._renew(snapshot)
+        return self._by_mac.get(mac)
+
+    def by_name(self, snapshot: Snapshot, name: str) -> Host | None:
+        """The host of that name."""
+        self._renew(snapshot)
+        return self._by_name.get(name)
+
+    def _renew(self, snapshot: Snapshot) -> None:
+        if snapshot.hosts is not self._source:
+            self._source = snapshot.hosts
+            self._by_mac = {mac: host for host in snapshot.hosts for mac in host.macs}
+            self._by_name = {host.name: host for host in snapshot.hosts}
+
+
 # -- booting ----------------------------------------------------------------------------------------------------------
 
 
@@ -62,12 +87,11 @@ def booting(snapshot: Snapshot) -> list[Sighting]:
     return found
 
 
-def waits_for(snapshot: Snapshot, sighting: Sighting) -> str:
-    """What a PC did not ask for yet."""
+def waits_for(snapshot: Snapshot, sighting: Sighting, host: Host | None) -> str:
+    """What a PC did not ask for yet; `host` is its own, if it is known."""
     text = _NEXT.get(sighting.stage)
     if text is None:
         return _("arrived")
-    host = next((host for host in snapshot.hosts if host.name == sighting.host_name), None)
     if host is not None and host.local_boot is LocalBoot.NO_ANSWER and host.id not in snapshot.task_of_host:
         return _("no answer: it starts its own disk")
     return _(text)
@@ -168,8 +192,3 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-def names_by_mac(snapshot: Snapshot) -> dict[str, str]:
-    """The host that owns each MAC."""
-    return {mac: host.name for host in snapshot.hosts for mac in host.macs}
