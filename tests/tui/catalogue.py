@@ -87,7 +87,7 @@ def speaking_files() -> list[Path]:
     for name in SPEAKING:
         path = PACKAGE / name
         paths += sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
-    return paths
+    return [path for path in paths if not re.match(r"m\d+_", path.name)]  # migrations speak SQL
 
 
 def _where(path: Path) -> str:

@@ -85,3 +85,16 @@ def test_the_tables_that_make_sentences_from_parts_are_as_the_catalogue_thinks()
 
 def test_the_language_file_is_text_and_nothing_compiled_lies_beside_it() -> None:
     assert [path.name for path in Path(i18n.LOCALE_DIR).rglob("*") if path.is_file()] == ["diecast.po"]
+
+
+@pytest.mark.parametrize("path", sorted((catalogue.PACKAGE / "tui").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_module_of_the_console_holds_a_sign_that_fonts_lack(path: Path) -> None:
+    import ast
+
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    strange = {char for text in texts for char in text if char not in "\n\t\0" and not drawable(char)}
+    replaced = (
+        set("…’–œ\N{SOFT HYPHEN}\N{NARROW NO-BREAK SPACE}") if path.name == "glyphs.py" else set()
+    )  # what it puts others in place of
+    assert strange <= replaced

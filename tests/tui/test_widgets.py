@@ -183,6 +183,7 @@ def test_a_history_shows_the_newest_values_at_the_right() -> None:
 
 def test_text_from_elsewhere_cannot_move_the_cursor_or_take_two_cells() -> None:
     assert clean("a\x1b[2Jb\n日本é█") == "a?[2Jb???é█"
+    assert clean("3f9a… l’œil") == "3f9a... l'oeil"
     assert not drawable("▄")
 
 

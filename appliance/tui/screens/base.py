@@ -132,7 +132,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
 
     def common_keys(self) -> list[Key]:
         """The keys of every screen that the session may use; help is the last."""
-        jobs = [keys.TABLE[job.name] for job in JOBS]
+        jobs = [keys.TABLE[job.name] for job in JOBS if job.name in keys.TABLE]
         found = [*jobs, *keys.take("find", "palette", "leave", "help")]
         return [key for key in found if not self.session.may(key.need)]
 
@@ -150,13 +150,15 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """A new picture: the banner, then the screen's own."""
         if not self.is_mounted:
             return
-        self.query_one(Banner).put(snapshot.trouble, self.size.width)
+        self.query_one(Banner).put(snapshot.trouble, self.size.width, loaded=snapshot.loaded)
         self.show(snapshot)
 
     def renew_frame(self) -> None:
         """Draw notice, keys and tabs again if they have changed."""
-        for selector in ("#tabs", "#notice", "#keys"):
-            self.query_one(selector, OneLine).renew()
+        if not self.is_mounted:
+            return
+        for line in self.query("#tabs, #notice, #keys").results(OneLine):  # none yet while the screen is being made
+            line.renew()
 
     def redraw(self) -> None:
         """Everything again, in the language and theme in use."""

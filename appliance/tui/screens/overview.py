@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from appliance.events import CastState, TaskKind, TaskState
 from appliance.model import Cast, Task
 from appliance.tui import attention, keys, words
-from appliance.tui.attention import SCREEN
+from appliance.tui.attention import JOB, SCREEN
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.base import NumberedScreen
@@ -22,6 +22,7 @@ from appliance.tui.widgets.lines import EMPTY_LINE, Board, BoardLine, Line, cut,
 
 SERVICES = ("dhcp", "tftp", "http", "nfs", "cast", "scheduler")
 _MOST_NEEDS = 6  # on a small screen; the rest is counted
+_AROUND = 32  # cells of percent, rate and time left
 _NAME = 24  # least cells of what it is about
 _BAR = 16  # cells in 80 columns
 _MODES = {"full": N_("full DHCP"), "proxy": N_("proxy DHCP"), "off": N_("no DHCP")}
@@ -58,6 +59,8 @@ class OverviewScreen(NumberedScreen):
         kind, key = event.target
         if kind == SCREEN:
             self.console.go(key)
+        elif kind == JOB:
+            self.console.open_job(*key)
         else:
             self.console.show_thing(kind, key)
 
@@ -65,7 +68,7 @@ class OverviewScreen(NumberedScreen):
 def overview_lines(snapshot: Snapshot, width: int, height: int, dhcp_mode: str) -> list[BoardLine]:
     """The whole screen for that many cells."""
     if not snapshot.loaded:
-        return [BoardLine(((" " + _("Reading the store ..."), "dim"),))]
+        return [] if snapshot.trouble else [BoardLine(((" " + _("Reading the store ..."), "dim"),))]
     head = [_services_line(snapshot, width), _network_line(snapshot, width, dhcp_mode), *_history(snapshot, width)]
     lines = [BoardLine(line) for line in head] + [BoardLine(EMPTY_LINE)]
     lines += _needs_lines(snapshot, width, height, dhcp_mode)
@@ -76,6 +79,8 @@ def overview_lines(snapshot: Snapshot, width: int, height: int, dhcp_mode: str) 
 
 def _target(kind: str, key: Any) -> tuple[str, Any] | None:
     """Only what a screen can show leads anywhere."""
+    if kind == JOB:
+        return (kind, key)
     if kind == SCREEN:
         return (kind, key) if any(entry.name == key for entry in SCREENS) else None
     return (kind, key) if any(kind in entry.kinds for entry in SCREENS) else None
@@ -173,7 +178,11 @@ def _running_lines(snapshot: Snapshot, width: int, room: int) -> list[BoardLine]
             stage=words.stage(sighting.stage), time=words.clock(sighting.at), ago=words.ago(sighting.at, snapshot.at)
         )
         who = sighting.host_name or sighting.mac
-        line: Line = ((fit(" " + _("boot"), _kind_width()), "busy"), (fit(clean(who), 18) + "  ", ""), (text, ""))
+        line: Line = (
+            (fit(" " + _("boot"), _kind_width()), "busy"),
+            (fit(clean(who), min(18, _name_width(width))) + "  ", ""),
+            (text, ""),
+        )
         lines.append(BoardLine(cut(line, width), _target(HOST, host.id) if host else None))
     if not lines:
         return [BoardLine(((" " + _("Nothing."), "dim"),))]
@@ -203,7 +212,8 @@ def _task_line(snapshot: Snapshot, task: Task, width: int) -> Line:
     target = snapshot.task_target(task)
     what = f"{target} <- {words.subject(task)}" if arrow == "<-" else f"{words.subject(task)} <- {target}"
     if task.state is not TaskState.RUNNING:
-        line: Line = ((fit(f" {_(words.KINDS[task.kind])}", _kind_width()), "busy"), (fit(clean(what), 30) + "  ", ""))
+        kind, room = fit(f" {_(words.KINDS[task.kind])}", _kind_width()), _name_width(width)
+        line: Line = ((kind, "busy"), (fit(clean(what), room) + " ", ""))
         return cut((*line, (words.state(task), words.STATE_ROLES[task.state])), width)
     left = words.seconds_left(task)
     shown = words.duration(left) if left is not None else ""
@@ -215,16 +225,25 @@ def _kind_width() -> int:
     return 2 + max(len(_(word)) for word in (N_("capture"), N_("deploy"), N_("cast"), N_("boot")))
 
 
+def _bar_width(width: int) -> int:
+    """Cells of a bar, so that names have theirs."""
+    return max(8, min(_BAR + (width - 80) // 2, width - _AROUND - _kind_width() - 1 - _NAME, 50))
+
+
+def _name_width(width: int) -> int:
+    """Cells for what a line is about."""
+    return max(8, width - _AROUND - _kind_width() - 1 - _bar_width(width))
+
+
 def _bar_line(kind: str, what: str, share: float, state: str, left: str, width: int) -> Line:
-    around = 32 + _kind_width() + 1  # percent, rate, time left; the first column
-    cells = max(8, min(_BAR + (width - 80) // 2, width - around - _NAME, 50))
-    rest: Line = (
-        *bar(share, cells),
+    line: Line = (
+        (fit(f" {kind}", _kind_width()), "busy"),
+        (fit(clean(what), _name_width(width)) + " ", ""),
+        *bar(share, _bar_width(width)),
         (f" {words.percent(share)}  {state:>9}  ", ""),
         (fit(_("{time} left").format(time=left) if left else "", 13), "dim"),
     )
-    room = width - width_of(rest) - _kind_width() - 1
-    return cut(((fit(f" {kind}", _kind_width()), "busy"), (fit(clean(what), room) + " ", ""), *rest), width)
+    return cut(line, width)
 
 
 def _last_hour(snapshot: Snapshot) -> Line:

@@ -13,6 +13,7 @@ GLYPHS = "█░▒■●▲▸━│─┌┐└┘"
 FULL, EMPTY, HALF = "█", "░", "▒"
 LINE = "─"
 _LATIN = frozenset(map(chr, (*range(0x20, 0x7F), *range(0xA0, 0x100)))) - {"\N{SOFT HYPHEN}"}
+_PLAINER = str.maketrans({"…": "...", "’": "'", "–": "-", "\N{NARROW NO-BREAK SPACE}": " ", "œ": "oe", "\t": " "})
 _DRAWN = _LATIN | frozenset(GLYPHS)
 
 
@@ -30,7 +31,7 @@ def clean(text: str) -> str:
     """Text from elsewhere without what would move the cursor, take two cells, or have no shape: `?` in its place."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char in _DRAWN else "?" for char in text)
+    return "".join(char if char in _DRAWN else "?" for char in text.translate(_PLAINER))
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

@@ -88,12 +88,13 @@ class Banner(Lines):
         self._trouble: Trouble | None = None
         self._lines: list[str] = []
 
-    def put(self, trouble: Trouble | None, width: int) -> None:
-        """Show `trouble`, or nothing."""
+    def put(self, trouble: Trouble | None, width: int, *, loaded: bool = True) -> None:
+        """Show `trouble`, or nothing. `loaded`: there is a last picture below."""
         lines: list[str] = []
         if trouble is not None:
             text = " ".join(filter(None, (sentences.translate(trouble.message), sentences.translate(trouble.hint))))
-            text += " " + _("What you see is the last that was known.")
+            if loaded:
+                text += " " + _("What you see is the last that was known.")
             lines = wrap(clean(text), max(20, width - 4))[:4]
         if lines == self._lines:
             return
