@@ -55,6 +55,9 @@ async def test_nothing_is_written_before_every_row_was_shown(store: Store, file:
         assert "Notes" in seat.line_with("lab-01")
         assert "52:54:00:aa:01:04 belongs to host lab-04 already." in seat.line_with("lab-03")
         assert "'bad name' cannot name a host." in seat.line_with("bad name")
+        await seat.press("end", "enter")
+        assert "beginning and ending with a letter or digit." in rows(seat.text())
+        await seat.press("escape")
         await seat.press("escape")
     assert store.hosts.list() == before
     assert store.audit.list() == []
@@ -66,6 +69,7 @@ async def test_what_was_shown_is_written_row_by_row_and_told(store: Store, file:
         assert "t Write" in seat.lines()[-1]
         await seat.press("t")
         assert "1 added   1 changed   1 as they were   2 refused" in seat.text()
+        assert "● added" in seat.line_with("new-01")
         assert "t Write" not in seat.lines()[-1]
         await seat.press("t")
     assert (store.hosts.get("new-01").room, store.hosts.get("lab-01").notes) == ("Attic", "moved")

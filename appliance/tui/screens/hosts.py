@@ -62,7 +62,7 @@ class HostsPart(Part):
         shown, everyone = len(self.table.rows), len(self.snapshot.hosts)
         if not what and shown == everyone:
             return ""
-        return f"{what or _('found')}: {words.number(shown)}"
+        return _("{what}: {n}").format(what=what or _("found"), n=words.number(shown))
 
     def opened(self, row: Any) -> None:
         self.console.push_screen(HostPage(row.host.id))

@@ -20,9 +20,9 @@ from appliance.tui.keys import Key
 from appliance.tui.screens.base import ConsoleScreen, OverScreen
 from appliance.tui.screens.hosts_forms import LABELS
 from appliance.tui.snapshot import Snapshot
-from appliance.tui.widgets.dialogs import Confirm, Form
+from appliance.tui.widgets.dialogs import Confirm, Form, Reading
 from appliance.tui.widgets.forms import CHOICE, FLAG, Field
-from appliance.tui.widgets.lines import Line
+from appliance.tui.widgets.lines import Line, wrap
 from appliance.tui.widgets.rowlist import Column, RowList
 from appliance.tui.widgets.status import OneLine
 
@@ -31,6 +31,12 @@ _ACTIONS: dict[Action, tuple[str, str]] = {  # words and role
     Action.CHANGE: (N_("▸ change"), "busy"),
     Action.SAME: (N_("─ as it is"), "dim"),
     Action.REFUSE: (N_("▲ refused"), "bad"),
+}
+_AFTER: dict[Action, str] = {
+    Action.ADD: N_("● added"),
+    Action.CHANGE: N_("▸ changed"),
+    Action.SAME: N_("─ as it was"),
+    Action.REFUSE: N_("▲ refused"),
 }
 _COUNTS: dict[Action, str] = {
     Action.ADD: N_("{n} to add"),
@@ -175,6 +181,7 @@ class ImportPage(OverScreen):
         " before you press t. Rows are taken one by one, each whole or not at all."
     )
     KEYS: ClassVar[tuple[Key, ...]] = (
+        keys.named("open", N_("Why"), N_("The whole of what is said of a row")),
         keys.named("start", N_("Write"), N_("Add and change the hosts as shown")),
         keys.named("show", N_("Which"), N_("Show all rows, or only the refused ones")),
         *keys.take("find"),
@@ -193,7 +200,18 @@ class ImportPage(OverScreen):
     def body(self) -> ComposeResult:
         yield OneLine(self._title, id="import-title")
         yield OneLine(self._summary, id="import-summary")
-        yield RowList[Step](_columns(), _line_of, empty=N_("No row is left."), id="rows")
+        yield RowList[Step](self._columns(), _line_of, empty=N_("No row is left."), id="rows")
+
+    def _columns(self) -> list[Column[Step]]:
+        def what(step: Step) -> str:
+            return _(_AFTER[step.action] if self._ended else _ACTIONS[step.action][0])
+
+        return [
+            Column(N_("Line"), lambda step: str(step.line), 5, rank=0, right=True, sort=lambda step: step.line),
+            Column(N_("Host"), lambda step: step.name or "-", 14, rank=0),
+            Column(N_("What"), what, 11, rank=0, role=lambda step: _ACTIONS[step.action][1]),
+            Column(N_("Why"), why, 30, rank=0, most=150),
+        ]
 
     def first_focus(self) -> str:
         return "#rows"
@@ -233,6 +251,13 @@ class ImportPage(OverScreen):
 
     # -- actions
 
+    def on_row_list_opened(self, event: RowList.Opened) -> None:
+        step: Step = event.row
+        title = _("Line {n}: {name}").format(n=step.line, name=step.name or "-")
+        what = _(_AFTER[step.action] if self._ended else _ACTIONS[step.action][0])
+        text = [(what, _ACTIONS[step.action][1]), *((part, "") for part in wrap(why(step), 68))]
+        self.app.push_screen(Reading(title, [(piece,) for piece in text]))
+
     def do_show(self) -> None:
         self._refused_only = not self._refused_only
         self._arrange()
@@ -271,18 +296,6 @@ class ImportPage(OverScreen):
     def _detail(self, steps: Sequence[Step]) -> str:
         counts = Counter(step.action for step in steps)
         return f"{self._path}: " + ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
-
-
-def _columns() -> list[Column[Step]]:
-    def what(step: Step) -> str:
-        return _(_ACTIONS[step.action][0])
-
-    return [
-        Column(N_("Line"), lambda step: str(step.line), 5, rank=0, right=True, sort=lambda step: step.line),
-        Column(N_("Host"), lambda step: step.name or "-", 16, rank=0, most=30),
-        Column(N_("What"), what, 12, rank=0, role=lambda step: _ACTIONS[step.action][1]),
-        Column(N_("Why"), why, 30, rank=0, most=120),
-    ]
 
 
 def why(step: Step) -> str:
