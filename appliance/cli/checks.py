@@ -5,6 +5,7 @@ A check that needs something an earlier one has found missing says nothing of it
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -303,6 +304,35 @@ def check_other_servers(context: Context) -> Iterator[Finding]:
         )
     elif not heard:
         yield Finding(Level.OK, "dhcp", "No other DHCP server was heard in the last day.")
+
+
+def check_listening(context: Context, name: str) -> Iterator[Finding]:
+    """Ask on one interface which other DHCP servers are there; whoever answers is put on record."""
+    import asyncio
+
+    from appliance.services.dhcp_probe import OtherServer, ServerProbe
+    from appliance.services.dhcpd import choose_links
+    from appliance.services.netlink import interfaces
+
+    settings = context.settings
+    only = dataclasses.replace(settings, network=dataclasses.replace(settings.network, interfaces=(name,)))
+
+    async def look() -> list[OtherServer]:
+        return await ServerProbe(choose_links(only, await interfaces()), server_port=settings.dhcp.port).look()
+
+    try:
+        heard = asyncio.run(look())
+        for server in heard:
+            context.store.servers.heard(str(server.address), server.interface, server.detail)
+    except ApplianceError as error:
+        yield Finding(Level.PROBLEM, "dhcp", error.message, error.hint)
+        return
+    for server in heard:
+        kind = "DHCP server" if server.lends else "proxyDHCP server"
+        text = f"A {kind}, {server.address}, answers on {name}: {server.detail}."
+        yield Finding(Level.WARNING, "dhcp", text, "Switch it off, or set dhcp.mode = 'proxy'." if server.lends else "")
+    if not heard:
+        yield Finding(Level.OK, "dhcp", f"No other DHCP server answers on {name}.")
 
 
 def check_architectures(context: Context) -> Iterator[Finding]:

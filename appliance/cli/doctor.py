@@ -8,8 +8,8 @@ import sys
 import textwrap
 
 from appliance.cli import show
-from appliance.cli.checks import CHECKS, Finding, Level, run_checks
-from appliance.cli.command import JSON, Command
+from appliance.cli.checks import CHECKS, Finding, Level, check_listening, run_checks
+from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
 
 UNHEALTHY = 69  # EX_UNAVAILABLE
@@ -31,7 +31,7 @@ def _lines(finding: Finding, width: int) -> str:
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
-    findings = run_checks(context, CHECKS)
+    findings = list(check_listening(context, options.listen)) if options.listen else run_checks(context, CHECKS)
     bad = sum(finding.level is Level.PROBLEM for finding in findings)
     doubtful = sum(finding.level is Level.WARNING for finding in findings)
     if options.json:
@@ -45,4 +45,12 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     return UNHEALTHY if bad else 0
 
 
-COMMAND = Command("doctor", "check settings, network, boot files, disks and services", _run, (JSON,))
+COMMAND = Command(
+    "doctor",
+    "check settings, network, boot files, disks and services",
+    _run,
+    (
+        argument("--listen", metavar="INTERFACE", help="only ask, now, which other DHCP servers are on an interface"),
+        JSON,
+    ),
+)

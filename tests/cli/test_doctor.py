@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from appliance.cli import checks
 from appliance.cli.checks import BOOT_FILES, Finding, Level
 from appliance.cli.context import Context
 from appliance.events import BootStage
+from appliance.services.dhcp_probe import OtherServer
 from appliance.store import Store
 from tests.cli.conftest import Diecast
 
@@ -210,3 +212,45 @@ def test_a_store_that_does_not_open_is_a_finding_and_the_rest_is_still_checked(d
         f"The store {config.parent}/state/diecast.sqlite is not an SQLite database."
     ]
     assert any(f["area"] == "space" for f in findings)
+
+
+class Heard:
+    """Stands for a probe that these servers answered."""
+
+    def __init__(self, *servers: OtherServer) -> None:
+        self.servers = list(servers)
+
+    def __call__(self, links: object, **_options: object) -> Heard:
+        return self
+
+    async def look(self) -> list[OtherServer]:
+        return self.servers
+
+
+def listen_to(monkeypatch: pytest.MonkeyPatch, *servers: OtherServer) -> None:
+    monkeypatch.setattr("appliance.services.dhcp_probe.ServerProbe", Heard(*servers))
+
+
+def test_listening_names_another_server_and_puts_it_on_record(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen_to(monkeypatch, OtherServer(IPv4Address("10.20.4.254"), "lo", True, "offers 10.20.4.77"))
+    finding = only(checks.check_listening(context, "lo"))
+    assert finding.level is Level.WARNING
+    assert "A DHCP server, 10.20.4.254, answers on lo: offers 10.20.4.77." in finding.text
+    assert "proxy" in finding.remedy
+    assert [(server.ip, server.interface) for server in context.store.servers.list()] == [("10.20.4.254", "lo")]
+
+
+def test_listening_says_that_nobody_answers(diecast: Diecast, monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_to(monkeypatch)
+    result = diecast("doctor", "--listen", "lo", "--json")
+    assert json.loads(result.out) == [
+        {"level": "ok", "area": "dhcp", "text": "No other DHCP server answers on lo.", "remedy": ""}
+    ]
+
+
+def test_listening_on_an_interface_that_is_not_there_is_a_problem(context: Context) -> None:
+    finding = only(checks.check_listening(context, "nosuch0"))
+    assert finding.level is Level.PROBLEM
+    assert "nosuch0 does not exist" in finding.text

@@ -129,10 +129,10 @@ class VersionPage(ListPage[J]):
     def columns(self) -> list[Column[Any]]:
         return [
             Column[VersionRow](N_("Image"), lambda row: row.name, 24, rank=0, most=40),
-            Column[VersionRow](N_("Captured"), lambda row: row.captured, 16, rank=1, most=18),
+            Column[VersionRow](N_("Captured"), lambda row: row.captured, 26, rank=1, most=30),
             Column[VersionRow](N_("Disk"), lambda row: row.disk, 8, rank=1, right=True),
-            Column[VersionRow](N_("Used"), lambda row: row.used, 8, rank=2, right=True),
-            Column[VersionRow](N_("Notes"), lambda row: row.notes, 12, rank=3, most=60),
+            Column[VersionRow](N_("Used"), lambda row: row.used, 8, rank=3, right=True),
+            Column[VersionRow](N_("Notes"), lambda row: row.notes, 12, rank=2, most=60),
         ]
 
     def rows(self, snapshot: Snapshot) -> Sequence[VersionRow]:

@@ -6,6 +6,7 @@ Their tasks are held by the store until the order is released; giving up dismiss
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -13,15 +14,15 @@ from typing import Any, ClassVar
 from textual.widget import Widget
 
 from appliance.errors import ApplianceError, Conflict
-from appliance.events import AfterTask, BootStage
+from appliance.events import AfterTask, BootStage, TaskState
 from appliance.model import Inventory, NewPcOrder, Task
 from appliance.store import Store
 from appliance.store.hosts import name_from_pattern
 from appliance.tui import keys, sentences, words
-from appliance.tui.i18n import N_, _
+from appliance.tui.i18n import N_, _, ngettext
 from appliance.tui.jobs import orders, progress
 from appliance.tui.jobs.choose import Paragraphs, VersionPage, VersionRow, paragraphs, selected_version
-from appliance.tui.jobs.deploy import ALONE, CAST, whole
+from appliance.tui.jobs.deploy_job import ALONE, CAST, whole
 from appliance.tui.jobs.orders import Way
 from appliance.tui.jobs.steps import JobScreen, Page
 from appliance.tui.keys import Key
@@ -181,12 +182,18 @@ class Arrivals(Page["NewPcsJob"]):
         keys.named("log", N_("Log"), N_("The steps of the PC at the cursor, and its log")),
     )
 
+    def __init__(self, job: NewPcsJob) -> None:
+        super().__init__(job)
+        self._models: dict[int, str] = {}
+        self._asked: tuple[object, ...] = ()
+        self._tasks: list[Task] = []
+
     def widgets(self) -> Iterable[Widget]:
         yield Text(id="sums")
-        columns = progress.columns(self._what)
+        name, state, bar, *rest = progress.columns(self._what)
         mac = Column[Task]("MAC", self._mac, 17, rank=0)
         yield RowList[Task](
-            [columns[0], mac, *columns[1:]],
+            [name, mac, state, dataclasses.replace(bar, rank=1), *rest],  # in 80 columns the words have the percent
             lambda task: task.id,
             empty=N_("None has come yet. Start the PCs from their network cards."),
             id="choices",
@@ -196,9 +203,7 @@ class Arrivals(Page["NewPcsJob"]):
         head = self.job.query_one("#sums", Text)
         head.can_focus = False
         head.styles.height = 3
-        self._models: dict[int, str] = {}
-        self._asked: tuple[object, ...] = ()
-        self._tasks: list[Task] = []
+        self._asked = ()
         self.job.set_focus(self._list)
 
     @property
@@ -213,7 +218,8 @@ class Arrivals(Page["NewPcsJob"]):
         return " ".join(host.macs[:1]) if host is not None else ""
 
     def _what(self, task: Task) -> str:
-        return progress.in_words(task) or self._models.get(task.host_id or 0, "")
+        share = f"{words.percent(words.fraction(task)).strip()}  " if task.state is TaskState.RUNNING else ""
+        return share + (progress.in_words(task) or self._models.get(task.host_id or 0, ""))
 
     def held(self) -> list[Task]:
         """Those that wait for the confirmation."""
@@ -251,7 +257,8 @@ class Arrivals(Page["NewPcsJob"]):
         )
         lines: list[Line] = [((f" {text}", "strong"), (f"  {self._until(snapshot, order)}", "dim"))]
         if held:
-            told = _("{pcs} wait for your confirmation: Enter.").format(pcs=words.pcs(held))
+            told = ngettext("{n} PC waits for your confirmation: Enter.", "{n} PCs wait for it: Enter.", held)
+            told = told.format(n=words.number(held))
             return [*lines, ((f" {told}", "warn"),), self._coming(snapshot)]
         if self._tasks:
             count = progress.count_line(self._tasks, len(self._tasks))

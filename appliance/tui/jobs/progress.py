@@ -42,7 +42,7 @@ _COUNTED = (
 def columns(what: Callable[[Task], str] | None = None) -> list[Column[Any]]:
     """Of a list of tasks; `what` are the words at the end of a line."""
     return [
-        Column[Task](N_("PC"), lambda task: task.host_name, 14, rank=0, most=24),
+        Column[Task](N_("PC"), lambda task: task.host_name, 14, rank=0, most=18),
         Column[Task](
             N_("State"),
             lambda task: f"{words.STATE_SHAPES[task.state]} {words.state(task)}",
@@ -51,7 +51,7 @@ def columns(what: Callable[[Task], str] | None = None) -> list[Column[Any]]:
             most=14,
             role=lambda task: words.STATE_ROLES[task.state],
         ),
-        Column[Task](N_("Progress"), _percent, 16, rank=0, most=40, draw=_bar, sort=words.fraction),
+        Column[Task](N_("Progress"), _percent, 16, rank=0, most=24, draw=_bar, sort=words.fraction),
         Column[Task](N_("Rate"), _rate, 9, rank=2, right=True, sort=lambda task: task.rate_bytes_s),
         Column[Task](N_("What"), what or in_words, 20, rank=0, most=90),
     ]

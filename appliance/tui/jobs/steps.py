@@ -169,7 +169,7 @@ class _Path(Lines):
         role = "strong" if page is here else "" if index < at else "dim"
         sign = "▸" if page is here else " "
         answer = page.answer() if index < at or page.LIVE else ""
-        if index < at and not page.applies():
+        if index < at and not answer and not page.applies():
             answer = "─"
         head = f" {sign} {index + 1} {fit(_(page.TITLE), cells)}  "
         return cut(((head, role), (clean(answer), "" if page is not here else "strong")), width)
@@ -180,6 +180,7 @@ class JobScreen(OverScreen):
 
     TITLE: ClassVar[str]  # message id; Textual's own is not shown anywhere
     NAME: ClassVar[str]
+    NEED: ClassVar[str] = keys.OPERATOR  # whose job it is; everybody may look at its live page
     PAGES: ClassVar[tuple[type[Page[Any]], ...]] = ()
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "enter", show=False)]
     DEFAULT_CSS = """
@@ -243,7 +244,15 @@ class JobScreen(OverScreen):
         if draft is not None and self.takes_up():
             self.answers |= draft.answers
             name = draft.at
+        refusal = self.session.may(self.NEED)
+        if refusal and not self.named(name).LIVE:
+            self.console.say(refusal, "alarm")
+            self.call_later(self._away)
+            return
         await self.turn_to(name)
+
+    def _away(self) -> None:
+        self.dismiss(None)  # not handed over itself: a screen must not wait for its own end
 
     def main_list(self) -> RowList[Any] | None:
         return self.page.main_list() if self._ready else None
@@ -254,7 +263,10 @@ class JobScreen(OverScreen):
             self.query_one(_Path).renew()
 
     def retranslated(self) -> None:
-        self.call_later(self.turn_to, self.page.NAME)
+        self.call_later(self._again)
+
+    async def _again(self) -> None:
+        await self.turn_to(self.page.NAME)
 
     def on_resize(self) -> None:
         self.call_after_refresh(lambda: self.show(self.snapshot))
