@@ -1,0 +1,136 @@
+"""The real program at a terminal: it opens, ends cleanly, and says in words what is wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance.store import Store
+from tests.tui.kit import furnish
+
+ROOT = Path(__file__).parents[2]
+_WAIT_S = 60  # for one word on the screen; a loaded machine is slow
+_BROKEN = """
+import sys
+import appliance.tui.screens.overview as overview
+overview.overview_lines = lambda *words: 1 // 0
+from appliance.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Terminal:
+    """A program at a pseudo terminal of 80 by 25."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.execve(sys.executable, [sys.executable, *words], dict(os.environ, TERM="linux", LANG="C.UTF-8"))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
+        self.seen = ""
+
+    def waits_for(self, words: str) -> None:
+        """Read until `words` were written."""
+        while words not in self.seen:
+            ready, _w, _x = select.select([self.fd], [], [], _WAIT_S)
+            assert ready, f"'{words}' did not come; last: {self.seen[-500:]!r}"
+            try:
+                self.seen += os.read(self.fd, 65536).decode("utf-8", "replace")
+            except OSError:
+                pytest.fail(f"it ended before '{words}' came; last: {self.seen[-500:]!r}")
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.fd, keys.encode())
+
+    def ends(self) -> int:
+        """Read to the end; the exit status."""
+        while True:
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self.seen += data.decode("utf-8", "replace")
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A box in the middle of a day, and its settings file."""
+    path = tmp_path / "diecast.toml"
+    folders = "\n".join(f'{name} = "{tmp_path / name}"' for name in ("state", "images", "boot", "run"))
+    path.write_text(f"[paths]\n{folders}\n")
+    with Store.open(tmp_path / "state" / "diecast.sqlite") as store:
+        furnish(store)
+    return path
+
+
+@pytest.fixture
+def program(config: Path) -> Callable[..., Terminal]:
+    """Start `diecast tui` with some options."""
+    return lambda *options: Terminal(["-m", "appliance", "--config", str(config), "tui", *options])
+
+
+def test_it_opens_on_a_linux_console_and_leaves_the_terminal_as_it_was(program: Callable[..., Terminal]) -> None:
+    terminal = program()
+    terminal.waits_for("win11-master")
+    terminal.press("q")
+    terminal.waits_for("Leave the console?")
+    terminal.press("\r")
+    assert terminal.ends() == 0
+    assert "\x1b[?1049l" in terminal.seen
+    assert "\x1b[?25h" in terminal.seen
+
+
+def test_it_shows_what_another_process_changes(program: Callable[..., Terminal], config: Path) -> None:
+    terminal = program("--read-only")
+    terminal.waits_for("win11-master")
+    with Store.open(config.parent / "state" / "diecast.sqlite") as store:
+        store.hosts.edit("lab-02", sealed=True)
+    terminal.waits_for("lab-02  sealed")
+    os.kill(terminal.pid, signal.SIGTERM)
+    terminal.ends()
+
+
+def test_it_speaks_french_when_it_is_told(program: Callable[..., Terminal]) -> None:
+    terminal = program("--language", "fr")
+    terminal.waits_for("À faire")
+    terminal.press("q\r")
+    assert terminal.ends() == 0
+
+
+def test_a_store_that_cannot_be_read_is_told_in_words(program: Callable[..., Terminal], config: Path) -> None:
+    (config.parent / "state" / "diecast.sqlite").write_text("this is no database " * 100)
+    terminal = program()
+    terminal.waits_for("SQLite")  # the rest may stand on the next line
+    terminal.press("q\r")
+    assert terminal.ends() == 0
+    assert "Traceback" not in terminal.seen
+
+
+def test_a_defect_ends_it_with_a_sentence_and_no_traceback(config: Path) -> None:
+    terminal = Terminal(["-c", _BROKEN, "--config", str(config), "tui"])
+    assert terminal.ends() == 69
+    assert "The console ended on a defect: ZeroDivisionError" in terminal.seen
+    assert "Traceback" not in terminal.seen
+
+
+def test_without_a_terminal_it_says_so(config: Path) -> None:
+    words = [sys.executable, "-m", "appliance", "--config", str(config), "tui"]
+    done = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert "needs a terminal" in done.stderr
