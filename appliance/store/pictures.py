@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import peewee
 
-from appliance.events import CastState
+from appliance.events import CastState, TaskState
 from appliance.model import (
     Cast,
     CastMember,
@@ -80,7 +80,7 @@ class Picture:
     reservations: tuple[Reservation, ...] = ()
     servers: tuple[DhcpServer, ...] = ()
     docks: tuple[str, ...] = ()  # MACs of shared docks, in order
-    sightings: tuple[Sighting, ...] = ()  # the last `RECENT_SIGHTINGS`, newest first
+    sightings: tuple[Sighting, ...] = ()  # the last `RECENT_SIGHTINGS` and unknown PCs', newest first
     services: tuple[ServiceState, ...] = ()
     operators: tuple[Operator, ...] = ()  # by name
     settings: tuple[tuple[str, str], ...] = ()
@@ -162,8 +162,8 @@ def _address(address: str) -> str:
     return address
 
 
-def _member(cast_id: int, **values: Any) -> tuple[int, CastMember]:
-    return cast_id, CastMember(**values)
+def _member(cast_id: int, task_state: str, **values: Any) -> tuple[int, CastMember]:
+    return cast_id, CastMember(task_state=TaskState(task_state), **values)
 
 
 class Pictures:
@@ -230,11 +230,15 @@ def _members() -> Any:
 
 
 def _sightings() -> Any:
+    """The newest, and every unknown PC that fits: those are few, and a room that boots must not push them out."""
     name = peewee.fn.COALESCE(HostRow.name, "").alias("host_name")
+    other = SightingRow.alias()
+    newest = other.select(other.mac).order_by(other.at.desc()).limit(RECENT_SIGHTINGS)
     return (
         SightingRow.select(*columns(SightingRow, Sighting, without=("host_name",)), name)
         .join(MacRow, peewee.JOIN.LEFT_OUTER, on=(MacRow.address == SightingRow.mac))
         .join(HostRow, peewee.JOIN.LEFT_OUTER, on=(HostRow.id == MacRow.host_id))
+        .where(HostRow.id.is_null() | SightingRow.mac.in_(newest))
         .order_by(SightingRow.at.desc())
-        .limit(RECENT_SIGHTINGS)
+        .limit(2 * RECENT_SIGHTINGS)
     )

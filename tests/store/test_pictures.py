@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from appliance.events import BootStage, ServiceHealth, TaskState
 from appliance.model import Host
-from appliance.store import Store
+from appliance.store import Store, pictures
 from tests.cli.conftest import commit, version
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -62,7 +64,8 @@ def test_members_of_a_cast_are_there_while_it_is_open(store: Store) -> None:
     host: Host = store.hosts.add("LAB-1", ["52:54:00:aa:01:01"])
     store.tasks.deploy(host, made, cast_id=cast.id)
     pictures = store.pictures()
-    assert [(number, member.host_name) for number, member in pictures.read().members] == [(cast.id, "LAB-1")]
+    assert pictures.read().members == tuple((cast.id, member) for member in store.casts.members(cast.id))
+    assert [member.task_state for _number, member in pictures.read().members] == [TaskState.WAITING]
     store.casts.stop(cast.id)
     assert pictures.read().members == ()
     assert [found.id for found in pictures.read().casts] == [cast.id]
@@ -73,3 +76,15 @@ def test_a_service_becomes_silent_without_any_change_of_the_store(store: Store) 
     pictures = store.pictures()
     assert pictures.read(now=NOON).services[0].state is ServiceHealth.OK
     assert pictures.read(now=NOON + timedelta(minutes=1)).services[0].state is ServiceHealth.SILENT
+
+
+def test_a_room_that_boots_pushes_no_unknown_pc_out_of_the_picture(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "RECENT_SIGHTINGS", 3)
+    store.hosts.seen("52:54:00:00:00:77", BootStage.MENU, now=NOON)
+    for number in range(1, 7):
+        store.hosts.add(f"LAB-{number}", [f"52:54:00:aa:01:0{number}"])
+        store.hosts.seen(f"52:54:00:aa:01:0{number}", BootStage.DHCP, now=NOON + timedelta(seconds=number))
+    seen = store.pictures().read().sightings
+    assert [sighting.host_name for sighting in seen] == ["LAB-6", "LAB-5", "LAB-4", ""]

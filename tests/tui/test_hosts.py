@@ -117,6 +117,14 @@ async def test_a_change_of_another_process_appears_in_the_list(store: Store) -> 
         assert "dev-01" not in seat.text()
 
 
+async def test_the_view_of_a_room_that_is_renamed_shows_all_again(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("2", "u", *"b204", "enter")
+        store.rooms.edit("B204", name="B205")
+        await seat.look()
+        assert len(names(seat)) == 22
+
+
 # -- actions ----------------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +268,7 @@ async def test_every_action_is_in_the_palette_and_goes_to_the_screen(store: Stor
 
 async def test_a_host_is_found_by_name_in_the_palette_whatever_view_is_on(store: Store) -> None:
     async with console(store) as seat:
-        await seat.press("2", "u", *"sealed", "enter", "1", "ctrl+p")
+        await seat.press("2", "u", *"sealed", "enter", "slash", *"win", "enter", "1", "ctrl+p")
         await seat.type("lab-09")
         await seat.press("enter")
         screen = seat.app.base_screen

@@ -52,6 +52,8 @@ class HostsPart(Part):
         return int(row.host.id)
 
     def rows(self, snapshot: Snapshot) -> Sequence[HostLine]:
+        if self.view.name == ROOM and all(room.name != self.view.room for room in snapshot.rooms):
+            self.view = View(ALL)  # the room was renamed or removed
         return self._lines.of(snapshot, self.view)
 
     def count(self, snapshot: Snapshot) -> int:
@@ -77,8 +79,10 @@ class HostsPart(Part):
         self.view = what
 
     def go_to(self, host_id: int) -> None:
-        """Put the cursor on a host, with all shown when the view hides it."""
+        """Put the cursor on a host, with all shown when view or filter hide it."""
         if not self.table.go_to(host_id):
+            self.screen.action_find_nothing()
+            self.table.find("")
             self.view = View(ALL)
             self.table.put(self.rows(self.snapshot))
             self.table.go_to(host_id)
