@@ -10,7 +10,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from appliance.errors import UsageError
-from appliance.tui import theme
+from appliance.tui import i18n, theme
 from appliance.tui.widgets.bar import bar, spark
 from appliance.tui.widgets.dialogs import Confirm, Form, Item, Pick
 from appliance.tui.widgets.forms import CHOICE, FLAG, SECRET, Choice, Field, FormRows
@@ -140,6 +140,20 @@ async def test_a_filter_finds_every_word_in_any_column_without_case_or_accents()
         assert [pc.number for pc in app.list.rows] == [1]
         app.list.find("")
         assert len(app.list.rows) == 3
+
+
+async def test_a_filter_goes_by_the_words_of_the_language_in_use() -> None:
+    app = Lists([])
+    app.list = RowList([Column[Pc]("Name", lambda pc: i18n._("yes"), 8, rank=0)], lambda pc: pc.number)
+    app.rows = pcs(1)
+    async with app.run_test(size=(40, 12)):
+        app.list.find("yes")
+        assert len(app.list.rows) == 1
+        i18n.use("fr")
+        app.list.redraw()
+        assert app.list.rows == []
+        app.list.find("oui")
+        assert len(app.list.rows) == 1
 
 
 async def test_marked_rows_that_the_filter_hides_are_still_chosen() -> None:

@@ -192,9 +192,17 @@ class RowList(Lines, Generic[R], can_focus=True):
                 return True
         return False
 
+    def redraw(self) -> None:
+        """Texts may read otherwise in another language: find and sort by them anew."""
+        self._texts.clear()
+        self._arrange()
+        super().redraw()
+
     def _arrange(self) -> None:
         """Filter and sort; keep cursor and marks by key."""
         rows = list(self._source)
+        if len(self._texts) > 2 * len(rows) + 100:  # of rows that are long gone
+            self._texts.clear()
         if self._words:
             rows = [row for row in rows if all(word in self._searched(row) for word in self._words)]
         if self._sort is not None:
