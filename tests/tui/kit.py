@@ -272,7 +272,7 @@ def _cast_figures(store: Store, cast_id: int) -> None:
 
     cast = dataclasses.replace(store.casts.get(cast_id), present=6, rate_bytes_s=112e6, sent_bytes=31_200_000_000)
     members = [
-        dataclasses.replace(member, status="cast", written=27_000 + 500 * index, total=41_961)
+        dataclasses.replace(member, status="by multicast", written=27_000 + 500 * index, total=41_961)
         for index, member in enumerate(store.casts.members(cast_id))
     ]
     store.casts.record([(cast, members)])

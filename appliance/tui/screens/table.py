@@ -40,6 +40,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("hosts", "2", N_("Hosts"), f"{_HERE}.hosts:HostsScreen", (HOST,)),
     Entry("images", "3", N_("Images"), f"{_HERE}.images:ImagesScreen", (IMAGE,)),
     Entry("tasks", "4", N_("Tasks"), f"{_HERE}.tasks:TasksScreen", (TASK,)),
+    Entry("casts", "5", N_("Casts"), f"{_HERE}.casts:CastsScreen", (CAST,)),
     Entry("network", "6", N_("Net"), f"{_HERE}.network:NetworkScreen"),
 )
 JOBS: tuple[Job, ...] = ()
