@@ -19,7 +19,7 @@ SERVER_FOR = timedelta(minutes=15)  # how long another DHCP server is news
 BOOTING_FOR = timedelta(minutes=3)  # how long a PC that came no further is thought to be booting
 FULL = 0.9  # of the image disk
 
-SCREEN = "screen"
+SCREEN, JOB = "screen", "job"  # kinds of targets beside those of `screens.table`; a job's key is its name and arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Need:
 def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
     """Everything that waits for somebody."""
     return [
+        *_setup(snapshot),
         *_services(snapshot),
         *_disk(snapshot),
         *_servers(snapshot, dhcp_mode),
@@ -41,6 +42,12 @@ def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
         *_masters(snapshot),
         *_orders(snapshot),
     ]
+
+
+def _setup(snapshot: Snapshot) -> Iterator[Need]:
+    """The guided first start was left before its end."""
+    if "console.wizard.at" in snapshot.settings:
+        yield Need(_("The first start is not finished: Enter goes on with it"), "warn", (JOB, ("setup",)))
 
 
 def _services(snapshot: Snapshot) -> Iterator[Need]:
@@ -108,7 +115,7 @@ def _masters(snapshot: Snapshot) -> Iterator[Need]:
     for task in snapshot.open_tasks:
         if task.kind is TaskKind.CAPTURE and task.host_id is None and task.state is TaskState.WAITING:
             text = _("Capture into {image} waits for the next unknown PC").format(image=task.image_name)
-            yield Need(text, "warn", (TASK, task.id))
+            yield Need(text, "warn", (JOB, ("capture", (), task.id)))
     for host in snapshot.hosts:
         if host.sealed:
             waits = host.id in snapshot.task_of_host
@@ -117,7 +124,9 @@ def _masters(snapshot: Snapshot) -> Iterator[Need]:
                 if waits
                 else _("{host}  sealed, and no capture is ordered")
             )
-            yield Need(text.format(host=host.name), "warn", (HOST, host.id))
+            own = snapshot.task_of_host.get(host.id)
+            target = (JOB, ("capture", (), own.id)) if own is not None and own.kind is TaskKind.CAPTURE else None
+            yield Need(text.format(host=host.name), "warn", target or (HOST, host.id))
 
 
 def _orders(snapshot: Snapshot) -> Iterator[Need]:
@@ -128,7 +137,8 @@ def _orders(snapshot: Snapshot) -> Iterator[Need]:
     for order in snapshot.orders:
         if order.id in held:
             text = _("{pcs} of order {number} ({pattern}) wait for your confirmation")
-            yield Need(text.format(pcs=words.pcs(held[order.id]), number=order.id, pattern=order.pattern), "warn")
+            said = text.format(pcs=words.pcs(held[order.id]), number=order.id, pattern=order.pattern)
+            yield Need(said, "warn", (JOB, ("new_pcs", order.id)))
 
 
 def booting(snapshot: Snapshot) -> list[Sighting]:

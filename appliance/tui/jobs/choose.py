@@ -54,6 +54,8 @@ class ListPage(Page[J]):
     EMPTY: ClassVar[str] = N_("There is nothing to choose.")
     MARKS: ClassVar[bool] = False
 
+    _any_row = True
+
     def columns(self) -> list[Column[Any]]:
         """As the list shows rows."""
         return [
@@ -88,14 +90,22 @@ class ListPage(Page[J]):
         self.show(self.snapshot)
         if self.first() is not None:
             self.list.go_to(self.first())
-        self.job.set_focus(self.list)
+        self._focus()
+
+    def _focus(self) -> None:
+        """The list has the keys; while it has no row at all, Enter is the page's."""
+        self.job.set_focus(self.list if self._any_row else None)
 
     def show(self, snapshot: Snapshot) -> None:
         head = self.job.query_one("#said", Paragraphs)
         lines = self.said(snapshot, self.job.size.width)
         head.display = bool(lines)
         head.tell(lines)
-        self.list.put(self.rows(snapshot))
+        rows = self.rows(snapshot)
+        had, self._any_row = self._any_row, bool(rows)
+        self.list.put(rows)
+        if had is not self._any_row:
+            self._focus()
 
     @property
     def list(self) -> RowList[Any]:

@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A guided job, by the name of its key in `keys.GLOBAL`: a screen that is put over the one shown."""
+    """A guided job: a screen that is put over the one shown. Most have a key of the same name in `keys.GLOBAL`."""
 
     name: str
     path: str
@@ -43,7 +43,14 @@ SCREENS: tuple[Entry, ...] = (
     Entry("casts", "5", N_("Casts"), f"{_HERE}.casts:CastsScreen", (CAST,)),
     Entry("network", "6", N_("Net"), f"{_HERE}.network:NetworkScreen"),
 )
-JOBS: tuple[Job, ...] = ()
+_JOBS = "appliance.tui.jobs"
+
+JOBS: tuple[Job, ...] = (
+    Job("capture", f"{_JOBS}.capture:CaptureJob"),
+    Job("deploy", f"{_JOBS}.deploy:DeployJob"),
+    Job("new_pcs", f"{_JOBS}.new_pcs:NewPcsJob"),
+    Job("setup", f"{_JOBS}.wizard:SetupJob"),
+)
 
 
 def load(path: str) -> type[Any]:

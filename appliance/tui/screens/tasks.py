@@ -52,6 +52,7 @@ class TasksScreen(NumberedScreen):
         keys.named("stop", N_("Cancel"), N_("Cancel the chosen tasks")),
         keys.named("again", N_("Again"), N_("Do ended tasks once more: the same PC, the same image")),
         keys.named("start", N_("Start now"), N_("Start scheduled tasks now, before their time")),
+        keys.named("watch", N_("Watch"), N_("Watch it step by step, with all that were ordered together")),
         keys.named("log", N_("Log"), N_("The log that its PC wrote")),
         keys.named("show", N_("Which"), N_("Show all, unfinished or failed tasks")),
     )
@@ -144,6 +145,13 @@ class TasksScreen(NumberedScreen):
         task = self.main_list().row
         if task is not None:
             self.console.push_screen(TaskPage(task.id, at_log=True))
+
+    def do_watch(self) -> None:
+        from appliance.tui.jobs.take_up import take_up
+
+        task = self.main_list().row
+        if task is not None:
+            take_up(self.console, self.snapshot, task)
 
     def do_show(self) -> None:
         names = [name for name, _title in VIEWS]
