@@ -27,7 +27,7 @@ disks: $(VENV)/.ready ## the master disks of the virtual lab, in build/disks
 demo: agent disks ## capture a master and deploy it to two PCs in the virtual lab; WINDOWS=1 takes a Windows-shaped disk
 	@$(PY) -m tests.lab.demo $(if $(WINDOWS),--windows --report build/demo/report-windows.json,--report build/demo/report.json)
 
-lab: agent disks ## a shell in the virtual lab
+lab: agent disks ## the console on the virtual lab, with a menu of its PCs and a shell (F10 goes round them)
 	@$(PY) -m tests.lab.shell
 
 lint: $(VENV)/.ready ## ruff, mypy, import-linter

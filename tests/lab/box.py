@@ -140,6 +140,10 @@ class Box:
         """Run one `diecast` command with --json and return what it printed."""
         return json.loads(self.cli(*words, "--json"))
 
+    def command(self, *words: str) -> list[str]:
+        """A `diecast` command on this box as words, for whoever runs it at a terminal."""
+        return [*self.lab.box, *self._diecast(*words)]
+
     def start_cli(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
         """Start a `diecast` command that goes on, its output in a file."""
         with output.open("wb") as stream:

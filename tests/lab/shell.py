@@ -1,6 +1,7 @@
-"""`make lab`: a shell in the virtual lab, where PCs are powered on and watched, and the box takes its commands.
+"""`make lab`: the operator's console on the virtual lab, a menu of its PCs, and a shell, side by side (`session`).
 
-Lines that are no command of the lab go to `diecast`: `host list`, `capture master --image debian`.
+The shell powers PCs on, watches them, and gives the box its commands: lines that are no command of the lab go to
+`diecast`, as `host list` or `capture master --image debian`. It is the process that owns the lab.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ import cmd
 import contextlib
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.lab import session
 from tests.lab.box import BOOT_FILES, Box, CliFailed
-from tests.lab.command import BUILD, LabError
+from tests.lab.command import LabError
 from tests.lab.console import plain
+from tests.lab.desk import Desk, made_of
 from tests.lab.disks import RECIPES, master
 from tests.lab.gptdisk import copy_disk
 from tests.lab.network import LabNetwork
 from tests.lab.pc import BUSES, FIRMWARES, Hardware, Pc
 
-FOLDER = BUILD / "lab" / "shell"
+FOLDER = session.FOLDER
 
 # The PCs that are there from the start; `new` makes more.
 _PCS: dict[str, tuple[Hardware, str]] = {
@@ -60,9 +64,7 @@ class LabShell(cmd.Cmd):
     def do_pcs(self, _: str) -> None:
         """pcs: the PCs of the lab, what they are made of, and whether they are on."""
         for name, pc in self.pcs.items():
-            hw = pc.hardware
-            made_of = f"{hw.firmware:8} {hw.bus:7} {pc.disk.stat().st_size >> 20:5} MiB"
-            print(f"{name:12} {made_of} {pc.mac}  {'on' if pc.is_on else 'off'}")
+            print(f"{name:12} {made_of(pc)} {pc.mac}  {'on' if pc.is_on else 'off'}")
 
     def do_new(self, line: str) -> None:
         """new NAME FIRMWARE BUS [MIB [DISK]]: one more PC. FIRMWARE: bios uefi uefi-sb. DISK: debian windows."""
@@ -175,30 +177,56 @@ def _screen(pc: Pc) -> None:
     print(pc.screen_text() if pc.hardware.firmware == "bios" else f"Saved {pc.screendump()}")
 
 
-def main() -> int:
-    """Start the lab and its shell."""
-    if not (BOOT_FILES / "initrd.img").exists():
-        print(f"{BOOT_FILES} has no initrd.img: run 'make agent' first.", file=sys.stderr)
-        return 1
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+def run() -> int:
+    """The lab, until its shell is left. Within tmux it opens the console and the menu beside the shell."""
     with LabNetwork() as lab:
         box = Box(lab, FOLDER)
         shell = LabShell(lab, box, FOLDER)
+        desk = None
         try:
-            box.start()
             for name, (hardware, disk_of) in _PCS.items():
                 shell.add(name, hardware, disk_of)
+            box.start()
+            if session.inside():
+                desk = Desk(session.DESK, shell.pcs)
+                session.open_windows(box.command("tui"))
             shell.do_pcs("")
             shell.cmdloop()
         except LabError as error:
             print(error, file=sys.stderr)
+            session.hold()
             return 1
         finally:
+            if desk is not None:
+                desk.close()
             for pc in shell.pcs.values():
                 pc.destroy()
             box.destroy()
     return 0
+
+
+def main() -> int:
+    """Open the lab: in tmux with the console in front, or as a shell where that cannot be."""
+    if not (BOOT_FILES / "initrd.img").exists():
+        print(f"{BOOT_FILES} has no initrd.img: run 'make agent' first.", file=sys.stderr)
+        return 1
+    if not session.inside():
+        lacks = session.lacks()
+        if not lacks:
+            return session.show([sys.executable, "-m", "tests.lab.shell"])
+        print(f"The lab opens as a shell only: {lacks}")
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with session.only_one() as alone:
+        if not alone:
+            print("The lab is open already, in another session of this machine.", file=sys.stderr)
+            session.hold()
+            return 1
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True)
+        status = run()
+    session.end()
+    return status
 
 
 if __name__ == "__main__":
