@@ -122,7 +122,7 @@ class WhichPcs(ListPage[Deploying]):
         room = next(iter(rooms)) if len(rooms) == 1 else ""
         if room and len(hosts) == sum(host.room == room for host in self.snapshot.hosts):
             names = _("room {room}").format(room=room)
-        return f"{words.pcs(len(hosts))}: {names}" if hosts else ""
+        return _("{pcs}: {names}").format(pcs=words.pcs(len(hosts)), names=names) if hosts else ""
 
     async def row_opened(self, row: Host) -> None:
         self.answers["hosts"] = [host.id for host in self.list.chosen]

@@ -35,7 +35,8 @@ def disk_of(host: Host, inventory: Mapping[str, Any] | None) -> tuple[str, int |
     """Which disk is written, in words, and its size in bytes, as far as the PC's inventory tells."""
     disks = [disk for disk in (inventory or {}).get("disks") or [] if isinstance(disk, dict)]
     if host.disk:
-        found = [d for d in disks if any(host.disk in (d.get(mark), f"/dev/{host.disk}") for mark in _MARKS)]
+        names = (host.disk, f"/dev/{host.disk}")
+        found = [disk for disk in disks if any(disk.get(mark) in names for mark in _MARKS)]
     else:
         found = [disk for disk in disks if not disk.get("removable")]
     if not disks:

@@ -205,7 +205,7 @@ class Mode:
 
 MODES = (
     Mode(FULL, N_("Full server"), N_("this box gives the PCs their addresses")),
-    Mode(PROXY, N_("Beside another server"), N_("that one gives addresses, this box only boots (proxyDHCP)")),
+    Mode(PROXY, N_("Beside another server"), N_("it gives addresses, this box boots (proxyDHCP)")),
 )
 
 
