@@ -38,6 +38,7 @@ SPEAKING: tuple[str, ...] = (
     "tui", "cast",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+_PHASES = {"EngineProgress"}  # calls whose first argument says what a PC is at
 # Variables, arguments and fields that hold what is said to an operator.
 _SAYS = {"text", "words", "why", "error", "remedy", "hint", "message", "phase", "reason", "complaint"}
 
@@ -51,6 +52,32 @@ PARTS: tuple[str, ...] = (
     "To rename that: diecast host edit {name} --name",
     "It has neither a MAC address nor a sound UUID.",
     "without its UUID, which many have",
+    # what a PC is at, as its agent says it
+    "writing",
+    "writing, {mode}",
+    "capturing",
+    "does not answer ({error})",
+    "does not answer ({error}) for {minutes} min",
+    "is not ready ({status})",
+    "is not ready ({status}) for {minutes} min",
+    # pieces of sentences about images
+    "its manifest",
+    "the file {name}",
+    "{size} bytes in {files} files",
+    "more than {number} files",
+    ", of which {reserve_bytes} are kept free,",
+    "missing",
+    # what a setting must be
+    "true or false",
+    "a whole number",
+    "a number",
+    "text in quotes",
+    "a path in quotes",
+    "an IPv4 address in quotes",
+    "a subnet such as '10.20.4.0/22' (no host bits set)",
+    "one of {choices}",
+    "a whole number from {low} to {high}",
+    "a number from {low} to {high}",
     *(str(word) for kind in (TaskState, TaskKind, CastState, ServiceHealth) for word in kind),
 )
 
@@ -125,7 +152,7 @@ def templates(tree: ast.AST, says: Container[str]) -> Iterator[str]:
     """The sentences of a module: its errors, and what is called or given as one of the names in `says`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            if _called(node) in _error_names() and node.args:
+            if _called(node) in _error_names() | _PHASES and node.args:
                 yield from _of(node.args[0])
             for argument in node.keywords:
                 if argument.arg in (says or ("hint",)):

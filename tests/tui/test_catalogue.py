@@ -79,6 +79,10 @@ def test_english_is_written_with_the_signs_that_console_fonts_have() -> None:
 def test_the_tables_that_make_sentences_from_parts_are_as_the_catalogue_thinks() -> None:
     source = (catalogue.PACKAGE / "store" / "lifecycle.py").read_text(encoding="utf-8")
     assert 'f"task {task.id} ({task.kind} {task.image_name}, {task.state})"' in source
+    phases = {part for part in catalogue.found().sentences if part in ("writing", "looking at the disk", "capturing")}
+    assert len(phases) == 3
+    for phase in ("writing", "capturing"):
+        assert f'"{phase}"' in "".join(path.read_text("utf-8") for path in (catalogue.PACKAGE / "engine").glob("*.py"))
     for name in catalogue.SPEAKING:
         assert (catalogue.PACKAGE / name).exists(), name
 
