@@ -22,7 +22,7 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from appliance import errors
+from appliance import config_keys, errors
 from appliance.events import CastState, ServiceHealth, TaskKind, TaskState
 from appliance.tui.i18n import LOCALE_DIR, STORE_CONTEXT
 
@@ -31,14 +31,15 @@ PACKAGE = ROOT / "appliance"
 FRENCH = LOCALE_DIR / "fr" / "LC_MESSAGES" / "diecast.po"
 
 # Where sentences come from that a console can show: through the store, or as errors of the verbs it calls. The command
-# line speaks for itself.
+# line speaks for itself, but the console shows what its doctor finds.
 SPEAKING: tuple[str, ...] = (
     "model.py", "config.py", "config_keys.py", "overrides.py", "hosts_csv.py", "hosts_import.py", "store", "engine",
     "disk", "agent", "services", "system",
-    "tui", "cast",
+    "tui", "cast", "cli/checks.py",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 _PHASES = {"EngineProgress"}  # calls whose first argument says what a PC is at
+_FINDINGS = {"Finding"}  # calls that say one thing in each argument
 # Variables, arguments and fields that hold what is said to an operator.
 _SAYS = {"text", "words", "why", "error", "remedy", "hint", "message", "phase", "reason", "complaint"}
 
@@ -67,6 +68,8 @@ PARTS: tuple[str, ...] = (
     "more than {number} files",
     ", of which {reserve_bytes} are kept free,",
     "missing",
+    "the kernel's NFS server",
+    "any NFS server",
     # what a setting must be
     "true or false",
     "a whole number",
@@ -105,6 +108,8 @@ def found() -> Messages:
         messages.sentences.setdefault(part, set()).add("tests/tui/catalogue.py")
     for part in _tables():
         messages.sentences.setdefault(part, set()).add("appliance/store/database.py")
+    for key in config_keys.all_keys():
+        messages.sentences.setdefault(key.doc, set()).add("appliance/config.py")
     return messages
 
 
@@ -154,6 +159,9 @@ def templates(tree: ast.AST, says: Container[str]) -> Iterator[str]:
         if isinstance(node, ast.Call):
             if _called(node) in _error_names() | _PHASES and node.args:
                 yield from _of(node.args[0])
+            elif _called(node) in _FINDINGS and says:
+                for said in node.args:
+                    yield from _of(said)
             for argument in node.keywords:
                 if argument.arg in (says or ("hint",)):
                     yield from _of(argument.value)
