@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from appliance.cli.command import Command, argument
@@ -15,11 +16,13 @@ what the others do. Where operators exist (diecast operator add), it asks who yo
 """
 
 _SWITCH_S = 0.001  # how long a key may wait for the read model's thread; Python's own 5 ms add up over a screen
+_ESCAPE_MS = "25"  # after which Esc is a key by itself; Textual looks every 100 ms, and with its own 100 often misses one
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
     if not context.is_terminal or not context.can_ask:
         raise UsageError("The console needs a terminal.", hint="Log in with ssh -t, or use the other commands.")
+    os.environ.setdefault("ESCDELAY", _ESCAPE_MS)  # Textual reads it when it is imported
     from appliance.store import Store
     from appliance.tui.app import ConsoleApp
     from appliance.tui.session import Session

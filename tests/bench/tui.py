@@ -4,8 +4,8 @@ The program is `diecast tui` as an operator starts it, at a pty of 80x25 with TE
 hosts, 200 tasks and a cast of 200 moving (`tui_store`). What it writes is kept with the time of each piece and looked
 at afterwards through a terminal's eyes: a key is answered when what it asks for is to be seen, whatever else changes.
 
-- `tui_key_ms`: from a key to its answer, 95th percentile: moves in every list, screens, letters of a filter. A key
-  comes while tasks and cast are being redrawn as likely as at any other time.
+- `tui_key_ms`: from a key to its answer, 95th percentile: moves in every list, screens at the first and at later
+  looks, letters of a filter. A key comes while tasks and cast are being redrawn as likely as at any other time.
 - `tui_cpu`: processor time of the program over the whole of it, keys and watching, in percent of one core.
 - `tui_start_s`: from exec to the first picture that shows the tasks; median of some starts.
 """
@@ -33,6 +33,7 @@ WATCH_S = 6.0  # on each screen, without a key
 PAUSE_S = (0.12, 0.32)  # between two keys: faster than a person reads
 GIVEN_UP_S = 2.0  # a key that shows nothing by then counts so much
 FIRST_ROOM = "r01-01"
+_MOVES = ["down"] * 24 + ["up"] * 12 + ["pagedown", "down", "down", "pagedown", "up", "home"] * 2
 
 Look = Callable[[Screen], Any]
 
@@ -149,25 +150,26 @@ def _session(config: Path) -> tuple[list[Sent], list[tuple[float, bytes]], dict[
 
 
 def _parts(screen: Screen) -> Iterator[tuple[str, list[Press]]]:
-    """Each screen that there is, with the keys that are pressed on it; the last of them leads to the next screen."""
+    """Each screen that there is with the keys pressed on it, the last of which leads on; then all screens again."""
     tabs = screen.line(0).split()
     screens = [(tabs[i], tabs[i + 1]) for i in range(len(tabs) - 1) if tabs[i].isdigit()]
-    for index, (_key, title) in enumerate(screens):
-        following = screens[(index + 1) % len(screens)][0]
-        yield title, [*_presses(title), Press(following, "screen", tab)]
+    around = [key for key, _title in (*screens[1:], screens[0])]
+    for (_key, title), following in zip(screens, around, strict=True):
+        yield title, [*_presses(title), Press(following, "first look", tab)]
+    yield "all", [Press(key, "screen", tab) for key in around * 3]
 
 
 def _presses(title: str) -> list[Press]:
     """Keys of one screen."""
-    moves = ["down"] * 12 + ["up"] * 6 + ["pagedown", "down", "down", "pagedown", "up", "home"]
-    found = [Press(key, "move", cursor) for key in moves]
+    moves = [Press(key, "move", cursor) for key in _MOVES]
     match title:
         case "Hosts":
-            return [*found, *_filter("r07"), *found[:8], Press("escape", "filter", names)]
+            return [*moves, *_filter("r07"), *moves[:8], Press("escape", "filter", names)]
         case "Tasks":
-            return [*found, *_filter("r03"), *found[:8], Press("escape", "filter", names)]
+            return [*moves, *_filter("r03"), *moves[:8], Press("escape", "filter", names)]
         case "Casts":
-            return [Press(key, "move", cursor) for key in ["down"] * 6 + ["right"] * 6 + ["left"] * 3 + ["up"] * 3]
+            room = ["tab", *["down"] * 8, *["right"] * 6, *["left"] * 3, *["up"] * 3]
+            return [Press(key, "move", cursor) for key in room]
         case _:
             return []
 
