@@ -96,7 +96,7 @@ def test_of_four_pcs_one_loses_its_power_and_the_others_are_done_before_it_is_ba
     cut, task = given.pc("cut"), tasks["cut"]
     # What is counted as done is on stable storage, so there is something to go on from.
     box.wait_until(lambda: box.task(task).done_bytes >= FLUSHED_BYTES, BOOT_S + WORK_S, lambda: str(box.tasks()))
-    assert given.cast("cut")["present"] == len(ROOM)
+    box.wait_until(lambda: bool(given.cast("cut")["present"] == len(ROOM)), 10, lambda: f"{given.cast('cut')}")
     cut.power_off()
     assert not any(box.task(number).state.is_final for number in tasks.values()), box.tasks()
     box.wait_until(lambda: given.status("cut") == "silent", WORK_S, lambda: f"{given.cast('cut')}")
