@@ -77,5 +77,5 @@ def cast_in_words(cast: Cast, pcs: int, image_bytes: int) -> str:
     """How many PCs are there, and what was sent beside what the image has."""
     there = "ended" if cast.state is CastState.ENDED else f"{cast.present} of {pcs} PCs there"
     where = " to the broadcast address" if cast.broadcast else ""
-    repair = f", of it {cast.parity_bytes / 1e6:.0f} MB for repair" if cast.parity_bytes else ""
+    repair = f", of it {cast.parity_bytes / 1e6:.0f} MB for repair" if cast.parity_bytes >= 1e6 else ""
     return f"{there}, {cast.sent_bytes / 1e6:.0f} MB sent{where}{repair}; the image has {image_bytes / 1e6:.0f} MB"
