@@ -176,6 +176,10 @@ class Bed:
 
     # -- the box
 
+    def set_offload(self, on: bool) -> None:
+        """Let runs cross the bridge uncut from now on, or not."""
+        self._offload(self.wires.box, BOX, "tx-udp-segmentation", on)
+
     def add(self, payload: Payload, name: str = "") -> ImageVersion:
         """Make a payload an image of this box. All payloads are in one image store."""
         images = self.folder / "images"
@@ -305,13 +309,17 @@ class Bed:
         host = self.store.hosts.add(f"PC{count:04}-AT-{number}", [_mac(count, 0xBE)])
         return self.store.tasks.deploy(host, version, cast_id=cast.id)
 
+    def chunk_ids(self, payload: Payload) -> list[bytes]:
+        """The chunk list of a payload."""
+        chunks = ChunkStore(payload.images)
+        manifest = chunks.read_manifest(payload.version_id)
+        return cast_chunks(manifest, lambda name: chunks.read_index(payload.version_id, name))
+
     def _ids(self, payload: Payload) -> Path:
         """The chunk list of a payload as a file."""
         path = self.folder / f"{payload.version_id}.ids"
         if not path.exists():
-            chunks = ChunkStore(payload.images)
-            manifest = chunks.read_manifest(payload.version_id)
-            path.write_bytes(b"".join(cast_chunks(manifest, lambda n: chunks.read_index(payload.version_id, n))))
+            path.write_bytes(b"".join(self.chunk_ids(payload)))
         return path
 
     @staticmethod
