@@ -79,7 +79,8 @@ def _entries(
         _entry(
             "cast_throughput_2", _mb_s(ours), _mb_s(peers[best]), "MB/s",
             f"{how}; ours {_spread(ours)}, peer {_spread(peers[best])} ({values}); frames sent /"
-            f" payload {sent:.3f}; ours with segmentation offload {_mb_s(offloaded):.0f}",
+            f" payload {sent:.3f}; ours with segmentation offload {_mb_s(offloaded):.0f}"
+            f" ({_spread(offloaded)})",
         ),
         _entry(
             "cast_cpu_s_per_gb", _cpu_s(ours) / gb, _cpu_s(peers[best]) / gb, "s/GB",
