@@ -35,14 +35,13 @@ def run(workdir: Path) -> list[dict[str, Any]]:
     with laboratory(workdir, _SOME_MBIT) as lab:
         calm = lab.hold([Pc(disk=True)], _CALM_MBIT)
         alone = lab.hold([Pc(disk=True)], _SOME_MBIT)
-        room = lab.hold(_room(_SOME), _SOME_MBIT)
         return [
             _many(lab, calm),
             _late(lab, alone),
             _loss_1pct(lab, calm),
             _loss_10pct(lab, calm),
-            _dead(lab, room),
-            _slow(lab, room),
+            _dead(lab, calm),
+            _slow(lab, alone),
             _two_images(lab),
             _redeploy(lab),
         ]
@@ -110,28 +109,27 @@ def _loss_10pct(lab: Lab, calm: Outcome) -> dict[str, Any]:
     return _entry("cast_loss_10pct", len(outcome.ended()), _SOME, "PCs", detail)
 
 
-def _dead(lab: Lab, room: Outcome) -> dict[str, Any]:
-    half = room.mean() / 2
+def _dead(lab: Lab, calm: Outcome) -> dict[str, Any]:
+    half = calm.mean() / 2
     pcs = [replace(pc, dies=place >= _SOME - _DEAD) for place, pc in enumerate(_room(_SOME))]
-    outcome = lab.hold(pcs, _SOME_MBIT, dies_at_s=half)
-    others = range(_SOME - _DEAD)
-    took, undisturbed = outcome.mean(others), room.mean(others)
+    outcome = lab.hold(pcs, _CALM_MBIT, dies_at_s=half)
+    took, undisturbed = outcome.mean(), calm.mean()
     detail = (
-        f"s that {_SOME - _DEAD} of {_WHO} lose when {_DEAD} are switched off after {half:.1f} s; peer: "
-        f"undisturbed; ratio: {took:.2f} s beside that; {_told(lab, outcome)}"
+        f"s that {_SOME - _DEAD} of {_WHO_CALMLY} lose when {_DEAD} are switched off after {half:.1f} s; peer: "
+        f"one alone, undisturbed; ratio: {took:.2f} s beside that; {_told(lab, outcome)}"
     )
     return _entry("cast_dead_receiver", took - undisturbed, undisturbed, "s", detail, ratio=took / undisturbed)
 
 
-def _slow(lab: Lab, room: Outcome) -> dict[str, Any]:
-    others = range(_SOME - 1)
-    outcome = lab.hold([*_room(_SOME - 1), Pc(disk_mb_s=_SLOW_MB_S)], _SOME_MBIT)
-    slow = outcome.ended([_SOME - 1])[0]
+def _slow(lab: Lab, alone: Outcome) -> dict[str, Any]:
+    others = range(_SOME // 2 - 1)
+    outcome = lab.hold([*_room(len(others)), Pc(disk_mb_s=_SLOW_MB_S)], _SOME_MBIT)
+    slow = outcome.ended([len(others)])[0]
     detail = (
-        f"{_SOME - 1} PCs beside one with a disk of {_SLOW_MB_S:.0f} MB/s, which ended after {slow.seconds:.1f} s "
-        f"({', '.join(slow.modes)}); {_told(lab, outcome)}"
+        f"{len(others)} PCs at {_SOME_MBIT / 8:.0f} MB/s beside one with a disk of {_SLOW_MB_S:.0f} MB/s, which ended "
+        f"after {slow.seconds:.1f} s ({', '.join(slow.modes)}); peer: one alone, undisturbed; {_told(lab, outcome)}"
     )
-    return _entry("cast_slow_receiver", outcome.mean(others), room.mean(others), "s", detail)
+    return _entry("cast_slow_receiver", outcome.mean(others), alone.mean(), "s", detail)
 
 
 def _two_images(lab: Lab) -> dict[str, Any]:
