@@ -18,6 +18,7 @@ from operator import xor
 
 from blake3 import blake3
 
+from appliance.cast import bits
 from appliance.wire.cast import SEGMENT_BYTES, segment_count
 
 GROUP = 320  # segments; the work for one parity segment is half of it, for m lost ones m times half of it
@@ -78,16 +79,24 @@ def _sum(words: list[int], chosen: int) -> int:
     return reduce(xor, compress(words, selectors), 0)
 
 
+@lru_cache(maxsize=4096)
+def _members(segments: int, group: int) -> int:
+    """The segments of a group, as a bit set."""
+    return bits.of(range(group, segments, groups_of(segments)))
+
+
 def _missing(segments: int, got: int, group: int) -> list[int]:
     """Places within `group` of the segments that are not there."""
-    return [j for j, i in enumerate(range(group, segments, groups_of(segments))) if not got >> i & 1]
+    groups = groups_of(segments)
+    return [i // groups for i in bits.ascending(_members(segments, group) & ~got)]
 
 
 def group_state(segments: int, got: int, parities: Iterable[int], number: int) -> tuple[int, list[int]]:
     """Of the group of parity `number`: how many segments are missing, and which of `parities` are there."""
     groups = groups_of(segments)
     group = number % groups
-    return len(_missing(segments, got, group)), [p for p in parities if p % groups == group]
+    lacking = _members(segments, group) & ~got
+    return lacking.bit_count(), [p for p in parities if p % groups == group]
 
 
 def rounds_needed(chunk: int, segments: int, got: int, parities: Iterable[int]) -> int:

@@ -15,6 +15,7 @@ STEP_S = 1.0  # the rate is judged so often
 RISE = 0.05  # of the ceiling, each step
 FALL = 0.85
 LOSS_LIMIT = 0.02  # more than this above the usual loss is congestion
+DEEP_LOSS = 0.3  # after a fall for more than this one step is waited, since queues are still full
 HOPELESS = 0.95  # loss at which too little arrives to tell congestion from a bad cable: it is taken for congestion
 ROOM_LOW = 0.5  # buffers with less room than this on half of the receivers: they set the pace
 FLOOR = 0.01  # of the ceiling; the slowest a cast gets
@@ -56,6 +57,7 @@ class Rate:
     rate: float = 0.0
     usual_loss: float = 0.0  # loss that was there at every rate
     _before_fall: tuple[float, float] | None = None  # loss and rate
+    _settling: bool = False  # the next reports are still about the old rate, in part
 
     def __post_init__(self) -> None:
         self.rate = self.rate or self.ceiling
@@ -70,6 +72,15 @@ class Rate:
         if not reports:
             return
         loss = median([report.loss for report in reports])
+        if self._settling:
+            self._settling = False
+        else:
+            self._judge(loss)
+        self._heed_buffers(reports)
+        self.rate = min(max(self.rate, FLOOR * self.ceiling), self.ceiling)
+
+    def _judge(self, loss: float) -> None:
+        """Fall, rise, or take the fall back."""
         if self._before_fall is not None:
             old_loss, old_rate = self._before_fall
             if 0.7 * old_loss < loss < HOPELESS and not self._held(loss, old_loss, old_rate):
@@ -79,12 +90,10 @@ class Rate:
             self.usual_loss += 0.1 * (loss - self.usual_loss)
         slack = LOSS_LIMIT + 0.25 * self.usual_loss
         if loss > self.usual_loss + slack:
-            self._before_fall = loss, self.rate
+            self._before_fall, self._settling = (loss, self.rate), loss > DEEP_LOSS
             self.rate *= min(FALL, max(1 - loss, 0.3))
         else:
             self.rate += RISE * self.ceiling
-        self._heed_buffers(reports)
-        self.rate = min(max(self.rate, FLOOR * self.ceiling), self.ceiling)
 
     def _held(self, loss: float, old_loss: float, old_rate: float) -> bool:
         """Whether about as much arrived at the slower rate: what a bottleneck lets through, while loss that is there

@@ -8,7 +8,7 @@ from typing import Any
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import order_in_words
+from appliance.cli.names import order_in_words, version_name
 from appliance.cli.watch import watch
 from appliance.errors import NotFound, UsageError
 from appliance.events import CastState, TaskState
@@ -68,6 +68,15 @@ def _doing(cast: Cast) -> str:
     return (
         f"{show.count(cast.present, 'PC')} there, {show.rate(cast.rate_bytes_s)}" if cast.present else "nobody is there"
     )
+
+
+def _image_in_words(context: Context, cast: Cast) -> str:
+    """What one PC needs of the cast: to be set beside what was sent."""
+    try:
+        version = context.store.images.version(cast.version_id)
+    except NotFound:
+        return f"{cast.image_name}, a version that was removed"
+    return f"{version_name(version)}, {show.size(version.stored_bytes)} in {version.chunks} chunks"
 
 
 def _limit_in_words(cast: Cast) -> str:
@@ -139,11 +148,12 @@ def _show(context: Context, options: argparse.Namespace) -> int:
     context.say(
         show.facts(
             (
-                ("Cast", f"{cast.id}, {cast.image_name}"),
+                ("Cast", str(cast.id)),
                 ("State", _doing(cast)),
                 ("Group", f"{cast.group}" + (", but it goes to the broadcast address" if cast.broadcast else "")),
                 ("Limit", _limit_in_words(cast)),
                 ("New PCs", "; ".join(to_come)),
+                ("Image", _image_in_words(context, cast)),
                 ("Sent", f"{show.size(cast.sent_bytes)}, of it {show.size(cast.parity_bytes)} for repair"),
                 ("Dropped", ", ".join(f"{number} {what}" for number, what in dropped if number)),
                 ("Opened", show.moment(cast.created)),

@@ -214,6 +214,16 @@ def test_a_socket_knows_how_much_of_it_waits_unread(room: Room) -> None:
     sockets.close()
 
 
+def test_a_receiver_rests_only_over_a_buffer_that_holds_what_comes_meanwhile(room: Room) -> None:
+    order = room.air().order()
+    room.wires.add_station("rest", "10.77.1.201/16")
+    with inside(f"{room.wires.name}-rest"):
+        for size, may_rest in ((1 << 20, False), (64 << 20, True)):
+            sockets = CastSockets(order, "eth0", size)
+            assert sockets.may_rest is may_rest
+            sockets.close()
+
+
 def test_a_late_pc_takes_what_passes_and_gets_the_rest(room: Room) -> None:
     air = room.air(rate=12e6)
     first = room.pc(air.order(1))

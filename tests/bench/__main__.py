@@ -24,6 +24,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "dhcp": ("dhcp_dora_per_s", "dhcp_lost"),
     "tftp": ("tftp_100_clients_s",),
     "http": ("http_initrd_mb_per_s", "initrd_mb"),
+    "cast_speed": ("cast_throughput_2", "cast_cpu_s_per_gb"),
     "cast_room": (
         "cast_32_vs_1",
         "cast_late",

@@ -138,6 +138,8 @@ def test_casts_are_listed_and_shown_without_their_key(diecast: Diecast, store: S
     row = diecast("cast", "list", "--open").out.splitlines()[1]
     assert row.split()[:9] == ["1", "win11", "open", "2", "2", "110", "MB/s", "5.0", "GB"]
     text = diecast("cast", "show", "1").out
+    version = store.images.resolve("win11")
+    assert f"win11@1, {version.stored_bytes / 1e9:.1f} GB in {version.chunks} chunks" in text
     for part in ("2 PCs there, 110 MB/s", "5.0 GB, of it 1.0 MB for repair", "3 with a wrong MAC", "239.192.68.1"):
         assert part in text
     assert [line.split() for line in text.splitlines() if "PC1" in line] == [

@@ -45,7 +45,9 @@ def test_the_secure_boot_target_says_itself_that_secure_boot_is_on(main_job: Mai
 
 def test_everything_held_and_the_report_has_the_keys_that_others_read(main_job: MainJob) -> None:
     report = json.loads(json.dumps(main_job.report.to_dict()))
-    assert set(report) == {"master_unchanged", "seconds", "image", "targets"}
+    assert set(report) == {"master_unchanged", "seconds", "image", "cast", "targets"}
+    assert report["cast"]["pcs"] == len(demo.TARGETS)
+    assert report["cast"]["sent_bytes"] > 0
     assert set(report["image"]) == {"used_bytes", "stored_bytes", "chunks"}
     assert all(report["image"].values())
     for target in report["targets"]:
@@ -57,8 +59,13 @@ def test_everything_held_and_the_report_has_the_keys_that_others_read(main_job: 
             "content_equal",
             "booted",
             "seconds",
+            "late_s",
+            "by_cast_bytes",
+            "by_nfs_bytes",
         }
         assert target["seconds"] > 0
+        assert target["by_cast_bytes"] > 0
+        assert target["late_s"] == (demo.LATE_S if target["name"] == demo.LATE else 0)
     assert demo.all_held(main_job), main_job.report.faults
 
 

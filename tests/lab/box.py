@@ -22,7 +22,7 @@ from typing import Any
 
 from appliance.config import Settings, load
 from appliance.events import BootStage
-from appliance.model import Image, Sighting, Task
+from appliance.model import Cast, Image, Sighting, Task
 from appliance.store import Store
 from tests.lab.command import BUILD, LabError, run
 from tests.lab.network import BOX_INTERFACE, LabNetwork
@@ -175,6 +175,25 @@ class Box:
         store = self.store()
         try:
             return store.images.list()
+        finally:
+            store.close()
+
+    def casts(self) -> dict[int, tuple[Cast, int, int]]:
+        """Each cast with how many PCs it has and the compressed bytes of its version."""
+        store = self.store()
+        try:
+            return {
+                cast.id: (cast, len(store.casts.members(cast.id)), store.images.version(cast.version_id).stored_bytes)
+                for cast in store.casts.list()
+            }
+        finally:
+            store.close()
+
+    def events(self, task_id: int) -> str:
+        """What the events of a task say, in one line."""
+        store = self.store()
+        try:
+            return "; ".join(event.text for event in store.tasks.events(task_id))
         finally:
             store.close()
 

@@ -1,11 +1,13 @@
 """The main job, from a prepared master to PCs that start from the disk they were given.
 
-A master is captured through PXE, its image deployed to other PCs, their disks compared with the master's by foreign
-tools, and the PCs then started with the network card first and no task. The demo and the guest tests run this one.
+A master is captured through PXE, its image cast onto other PCs, one of which comes late, their disks compared with the
+master's by foreign tools, and the PCs then started with the network card first and no task. The demo and the guest
+tests run this one.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +44,9 @@ class Target:
     content_equal: bool = False
     booted: bool = False
     seconds: float = 0.0
+    late_s: int = 0  # its button was pressed so long after the others'
+    by_cast_bytes: int = 0  # of chunk files, compressed
+    by_nfs_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class Report:
     master_unchanged: bool = False
     seconds: float = 0.0
     image: dict[str, int] = field(default_factory=lambda: {"used_bytes": 0, "stored_bytes": 0, "chunks": 0})
+    cast: dict[str, int] = field(default_factory=lambda: {"pcs": 0, "sent_bytes": 0, "repair_bytes": 0})
     targets: list[Target] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # in words, for the terminal
 
@@ -60,6 +66,7 @@ class Report:
             "master_unchanged": self.master_unchanged,
             "seconds": round(self.seconds, 1),
             "image": self.image,
+            "cast": self.cast,
             "targets": [asdict(target) | {"seconds": round(target.seconds, 1)} for target in self.targets],
         }
 
@@ -114,7 +121,7 @@ class MainJob:
         self.diecast("capture", name, "--image", image, *options)
         task = self.unfinished(name)
         pc.power_on(stop_at_reboot=True)
-        done = self._follow({task.id: pc})[task.id]
+        done = self._follow({task.id: pc}, self.watcher())[task.id]
         pc.power_off()
         self.report.master_unchanged = sha256_of(pc.disk) == before
         if not self.report.master_unchanged:
@@ -133,20 +140,50 @@ class MainJob:
         }
         return version
 
-    def deploy(self, image: str, names: Sequence[str]) -> None:
-        """Deploy an image to several PCs at once."""
-        self.diecast("deploy", image, *names, "--yes")
+    def deploy(self, image: str, names: Sequence[str], late: str, late_s: int) -> None:
+        """Cast an image onto several PCs; the button of one of them is pressed `late_s` after the others'."""
+        self.diecast("deploy", image, *names, "--cast", "--yes")
         tasks = {self.unfinished(name).id: self.pcs[name] for name in names}
-        started = time.time()
+        watcher, started = self.watcher(), dict.fromkeys(names, time.time())
         for name in names:
-            self.pcs[name].power_on(stop_at_reboot=True)
             self.report.targets.append(Target(name, self.pcs[name].hardware.firmware.split("-")[0]))
-        for task in self._follow(tasks).values():
+            if name != late:
+                self.pcs[name].power_on(stop_at_reboot=True)
+        watcher.until(lambda: False, late_s)
+        self._say(f"{late:12} is switched on now, {late_s} s after the others")
+        self.target(late).late_s, started[late] = late_s, time.time()
+        self.pcs[late].power_on(stop_at_reboot=True)
+        self._show_cast(watcher, tasks)
+        for task in self._follow(tasks, watcher).values():
             target = self.target(task.host_name)
             target.deployed = task.state is TaskState.DONE
-            target.seconds = (task.finished.timestamp() if task.finished else time.time()) - started
+            target.seconds = (task.finished.timestamp() if task.finished else time.time()) - started[target.name]
+            self._note_ways(target, task)
         for name in names:
             self.pcs[name].power_off()
+
+    def _show_cast(self, watcher: Watcher, tasks: dict[int, Pc]) -> None:
+        """Show the cast as the operator sees it, when all PCs are there or the first one is done."""
+
+        def worth_it() -> bool:
+            casts = self.box.casts().values()
+            return any(cast.present == len(tasks) for cast, _, _ in casts) or any(
+                self.box.task(number).state.is_final for number in tasks
+            )
+
+        watcher.until(worth_it, BOOT_S + WORK_S)
+        for line in self.diecast("cast", "show", str(max(self.box.casts()))).splitlines():
+            self._say(f"    {line}")
+
+    def _note_ways(self, target: Target, task: Task) -> None:
+        """How much came by cast and by NFS, as the agent told, and what the cast sent."""
+        found = re.search(r"fetched (\d+)(?:, of it (\d+) by multicast)?", self.box.events(task.id))
+        if found:
+            target.by_cast_bytes = int(found[2] or 0)
+            target.by_nfs_bytes = int(found[1]) - target.by_cast_bytes
+        if task.cast_id:
+            cast, pcs, _ = self.box.casts()[task.cast_id]
+            self.report.cast = {"pcs": pcs, "sent_bytes": cast.sent_bytes, "repair_bytes": cast.parity_bytes}
 
     def target(self, name: str) -> Target:
         """The row of one target."""
@@ -211,9 +248,8 @@ class MainJob:
             with suppress(LabError):
                 pc.power_off()
 
-    def _follow(self, tasks: dict[int, Pc]) -> dict[int, Task]:
+    def _follow(self, tasks: dict[int, Pc], watcher: Watcher) -> dict[int, Task]:
         """Show the progress of tasks until all are over and their PCs off; note those that failed."""
-        watcher = self.watcher()
 
         def state(task_id: int) -> Task:
             return self.box.task(task_id)

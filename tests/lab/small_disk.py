@@ -1,4 +1,4 @@
-"""A small master for tests of many PCs at once: GPT, ESP, ext4 and about 90 MB that do not compress. It does not boot."""
+"""A small master for tests of many PCs at once: GPT, ESP, ext4, 90 MB that do not compress. It does not boot."""
 
 from __future__ import annotations
 
