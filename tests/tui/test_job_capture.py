@@ -94,6 +94,7 @@ async def test_every_step_of_the_next_unknown_pc_is_shown_until_it_is_stored(sto
         await seat.settle()
         assert "● verify               12:03:20" in seat.text()
         assert "● done                 12:03:30" in seat.text()
+        assert "3 Into which image?   new-img, a new image -> v1" in seat.text()
         assert "Stored as new-img@1: 44.0 GB read, 22.0 GB compressed, 11.0 GB of it new." in seat.text()
         await seat.press("enter")
         assert "1 Which image?     new-img@1" in seat.text()
@@ -173,6 +174,8 @@ async def test_a_running_capture_is_shown_again_from_everywhere(store: Store, ke
                 board: Any = seat.app.screen.query_one("#board")
                 board.target = next(t for t in board._targets() if t[0] == "job")
         assert "(next unknown PC)  capture into again" in seat.text()
+        assert "2 Is it ready?" in seat.text()
+        assert "3 Into which image?   again" in seat.text()
 
 
 async def test_a_capture_is_cancelled_and_done_once_more(store: Store) -> None:

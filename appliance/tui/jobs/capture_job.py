@@ -88,6 +88,7 @@ class Capturing(JobScreen):
         """Give the order, and watch."""
         host, answers, sealed, wake = self.host, dict(self.answers), self.sealed, self.wakes
         now = self.console.clock()
+        self.answers["becomes"] = self.becomes(answers["image"])
 
         def work(store: Store) -> Task:
             return store.tasks.capture(

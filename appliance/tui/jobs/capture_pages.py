@@ -75,6 +75,8 @@ class PcPage(ListPage[Capturing]):
         return self.answers.get("host") or UNKNOWN
 
     def answer(self) -> str:
+        if self.job.current is not None:
+            return words.subject(self.job.current)
         host = self.job.host
         return _("the next unknown PC") if host is None else f"{host.name}  {' '.join(host.macs[:1])}"
 
@@ -196,6 +198,9 @@ class ReadyPage(ListPage[Capturing]):
         return None
 
     def answer(self) -> str:
+        task = self.job.current
+        if task is not None and "prepared" not in self.answers:
+            return _("sealed") if task.sealed else _("not sealed")
         return next((_(each.short) for each in PREPARED if each.key == self.answers.get("prepared")), "")
 
     async def row_opened(self, row: Prepared) -> None:
@@ -276,6 +281,9 @@ class ImagePage(Page[Capturing]):
         return ""
 
     def answer(self) -> str:
+        task = self.job.current  # once ordered, what it was to be: newer versions do not change that
+        if task is not None:
+            return str(self.answers.get("becomes") or self.snapshot.task_target(task))
         return self.job.becomes(self.answers.get("image", ""))
 
     async def enter(self) -> None:
@@ -312,6 +320,8 @@ class StartPage(Page[Capturing]):
 
     def answer(self) -> str:
         after = self.answers.get("after")
+        if after is None and self.job.current is not None:
+            return _(words.AFTER[self.job.current.after])
         if after is None:
             return ""
         return (_("woken; ") if self.job.wakes else _("by hand; ")) + _(words.AFTER[AfterTask(after)])

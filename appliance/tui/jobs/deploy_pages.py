@@ -50,6 +50,10 @@ class WhichImage(VersionPage[Deploying]):
             rows.append(VersionRow(numbers, f"▸ {snapshot.task_target(batch[0])}", text))
         return rows
 
+    def answer(self) -> str:
+        tasks = self.job.tasks
+        return self.snapshot.task_target(tasks[0]) if tasks else super().answer()
+
     async def take_up(self, key: Any) -> None:
         await self.job.follow(key)
 
@@ -117,6 +121,8 @@ class WhichPcs(ListPage[Deploying]):
 
     def answer(self) -> str:
         hosts = self.job.hosts
+        if not hosts and self.job.numbers:
+            return words.pcs(len(self.job.numbers))
         names = ", ".join(host.name for host in hosts[:3]) + (" ..." if len(hosts) > 3 else "")
         rooms = {host.room for host in hosts}
         room = next(iter(rooms)) if len(rooms) == 1 else ""
@@ -184,6 +190,9 @@ class How(Page[Deploying]):
         self.answers.update(self.job.query_one(FormRows).values)
 
     def answer(self) -> str:
+        if "way" not in self.answers and self.job.tasks:
+            number = self.job.tasks[0].cast_id
+            return _("each by itself") if number is None else _("cast {n}").format(n=number)
         if self.answers.get("way") != CAST:
             return _("each by itself") if "way" in self.answers else ""
         wait = int(self.answers.get("wait_for") or 0)

@@ -52,6 +52,10 @@ class WhichImage(VersionPage["NewPcsJob"]):
                 rows.append(VersionRow((order.id,), name, text))
         return rows
 
+    def answer(self) -> str:
+        order = self.job.current
+        return super().answer() if order is None else self.snapshot.version_name(order.version_id)
+
     async def take_up(self, key: Any) -> None:
         await self.job.follow(key[0])
 
@@ -97,10 +101,11 @@ class Names(Page["NewPcsJob"]):
         self.job.query_one("#preview", Paragraphs).tell(paragraphs([text], self.job.size.width, role))
 
     def answer(self) -> str:
-        if "pattern" not in self.answers:
-            return ""
-        room = self.answers.get("room")
-        return str(self.answers["pattern"]) + (", " + _("room {room}").format(room=room) if room else "")
+        order = self.job.current
+        pattern, room = self.answers.get("pattern", ""), self.answers.get("room")
+        if order is not None:
+            pattern, room = order.pattern, order.room
+        return str(pattern) + (", " + _("room {room}").format(room=room) if room else "")
 
 
 class HowMany(Page["NewPcsJob"]):
@@ -128,7 +133,7 @@ class HowMany(Page["NewPcsJob"]):
 
     def answer(self) -> str:
         if "wanted" not in self.answers or not self.answers["wanted"].isdecimal():
-            return ""
+            return words.pcs(self.job.current.wanted) if self.job.current is not None else ""
         text = _("{pcs}, {minutes} minutes, {way}")
         way = _("by cast") if self.answers["way"] == CAST else _("each by itself")
         return text.format(pcs=words.pcs(int(self.answers["wanted"])), minutes=self.answers["minutes"], way=way)
