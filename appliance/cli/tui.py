@@ -16,7 +16,8 @@ what the others do. Where operators exist (diecast operator add), it asks who yo
 """
 
 _SWITCH_S = 0.001  # how long a key may wait for the read model's thread; Python's own 5 ms add up over a screen
-_ESCAPE_MS = "25"  # after which Esc is a key by itself; Textual looks every 100 ms, and with its own 100 often misses one
+# After which Esc is a key by itself. Textual's driver looks every 100 ms, and its own 100 end often at the second look.
+_ESCAPE_MS = "25"
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
