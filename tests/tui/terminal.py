@@ -214,7 +214,7 @@ class Tmux:
         settings.write_text(
             f'set -g default-terminal "{term}"\nset -g status off\nset -g remain-on-exit on\nset -s escape-time 0\n'
         )
-        self._tmux = ["tmux", "-S", str(self._folder / "socket"), "-f", str(settings)]
+        self._tmux = ["tmux", "-u", "-S", str(self._folder / "socket"), "-f", str(settings)]
         self._run("new-session", "-d", "-x", str(columns), "-y", str(lines), *command)
 
     def __enter__(self) -> Self:
@@ -239,11 +239,12 @@ class Tmux:
         """Press keys, by tmux's names: Down, Enter, Escape, C-p; or characters."""
         for key in keys:
             self._run("send-keys", key)
-            time.sleep(0.1)
+            time.sleep(0.15)
 
     def type(self, text: str) -> None:
         """Type a text."""
         self._run("send-keys", "-l", text)
+        time.sleep(0.15)
 
     def waits_for(self, pattern: str, timeout_s: float = 15.0) -> re.Match[str]:
         """Wait until `pattern` is to be seen. Raises `AssertionError` with what is there instead."""
