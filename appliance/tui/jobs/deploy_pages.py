@@ -295,7 +295,7 @@ class Lost(Page[Deploying]):
         self._needed = lost.minimum_bytes(self.job.version, None)
         hosts = self.job.hosts
         self.session.fetch(lambda store: _inventories(store, hosts), self._found, group="job-inventories")
-        self.job.run_worker(self._ask(), group="job-manifest", exclusive=True)
+        self.job.background(self._ask, "job-manifest")
 
     @property
     def _list(self) -> RowList[lost.Target]:

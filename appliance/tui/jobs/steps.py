@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -337,6 +337,11 @@ class JobScreen(OverScreen):
         key = keys.TABLE.get(self.NAME)
         if key is not None:
             self.console.say(_("Kept as it is: {key} takes it up again.").format(key=key.shown))
+
+    def background(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> None:
+        """Do what takes time. A later call of the same group drops an earlier one; leaving the job ends it."""
+        # Not `work()`: it may be dropped before it begins. Textual's types take any callable for a plain one.
+        self.run_worker(work, group=group, exclusive=True)  # type: ignore[arg-type]
 
     def ordered(self) -> None:
         """What was answered has been ordered: a later start of this job begins anew."""

@@ -245,7 +245,7 @@ class ModePage(ListPage[WizardJob]):
             self._listening = True
             self._trouble = ""
             self.show(self.snapshot)
-            self.job.run_worker(self._listen(), group="setup-listen", exclusive=True)
+            self.job.background(self._listen, "setup-listen")
 
     async def _listen(self) -> None:
         """By our own command line: it needs a service's packets and root's port."""

@@ -152,7 +152,7 @@ class TestPage(Page[WizardJob]):
 
     def do_again(self) -> None:
         if not self._doing and not self.session.may(keys.ADMIN):
-            self.job.run_worker(self._test(), group="setup-test", exclusive=True)
+            self.job.background(self._test, "setup-test")
 
     async def _test(self) -> None:
         self._tell(_("Restarting the services ..."))
