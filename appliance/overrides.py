@@ -8,6 +8,7 @@ invalid is refused when it is set. Services take settings when they start.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from appliance.events import ServiceHealth
 
 if TYPE_CHECKING:
     from appliance.config import Settings
+    from appliance.model import ServiceState
     from appliance.store import Store
 
 PREFIX = "config."
@@ -131,10 +133,18 @@ def _is_key(name: str) -> bool:
 
 def restart_needed(store: Store) -> dict[str, tuple[str, ...]]:
     """Services that run with older settings than are in force, each with the keys changed since it started."""
-    kept = store.settings.all(CHANGED)
-    changed = {stored.removeprefix(CHANGED): datetime.fromisoformat(text) for stored, text in kept.items()}
+    return older_than_changes(store.settings.all(CHANGED), store.services.list())
+
+
+def older_than_changes(stored: Mapping[str, str], services: Iterable[ServiceState]) -> dict[str, tuple[str, ...]]:
+    """As `restart_needed`, from values and services that were read already; other values do not matter."""
+    changed = {
+        name.removeprefix(CHANGED): datetime.fromisoformat(text)
+        for name, text in stored.items()
+        if name.startswith(CHANGED)
+    }
     needed = {}
-    for state in store.services.list():
+    for state in services:
         if state.state in _AT_WORK:
             names = [
                 name

@@ -134,4 +134,4 @@ def start(
             return
         then(found)
 
-    console.run_worker(work(), group=group, exclusive=True)
+    console.run_worker(work, group=group, exclusive=True)  # type: ignore[arg-type]  # see `Session.fetch`

@@ -40,20 +40,18 @@ def items(app: ConsoleApp) -> Iterator[Item]:
     session, here = app.session, app.base_screen
     if here is not None:
         title = next((_(entry.title) for entry in SCREENS if entry.name == here.NAME), "")
-        for key in here.own_keys():
-            if key.name not in _NOT_HERE:
-                yield _action(here.NAME, key, title)
+        own = here.own_keys()
+        yield from (_action(here.NAME, key.name, key, title) for key in own if key.name not in _NOT_HERE)
+        yield from _others(app, here.NAME, here.actions(), title, {key.words for key in own})
     absent = {"capture", "deploy", "new_pcs"} - {job.name for job in JOBS}
     for key in keys.GLOBAL:
         if key.name not in absent | _NOT_HERE and not session.may(key.need):
-            yield _action("", key, "")
+            yield _action("", key.name, key, "")
     for entry in SCREENS:
         yield Item((GO, entry.name, ""), _(entry.title), _("screen, key {key}").format(key=entry.key))
     for entry in SCREENS:
         if here is None or entry.name != here.NAME:
-            for key in load(entry.path).KEYS:
-                if key.name not in _NOT_HERE and not session.may(key.need):
-                    yield _action(entry.name, key, _(entry.title))
+            yield from _others(app, entry.name, load(entry.path).actions(), _(entry.title), set())
     kinds = {kind for entry in SCREENS for kind in entry.kinds}
     snapshot = app.model.latest
     if IMAGE in kinds:
@@ -64,11 +62,21 @@ def items(app: ConsoleApp) -> Iterator[Item]:
             yield Item((THING, HOST, host.id), host.name, _("host {macs}").format(macs=" ".join(host.macs)))
 
 
-def _action(screen: str, key: keys.Key, title: str) -> Item:
+def _others(
+    app: ConsoleApp, screen: str, actions: list[tuple[str, keys.Key]], title: str, known: set[str]
+) -> Iterator[Item]:
+    """Actions of a screen that are not listed yet; what several parts of it say in the same words is one."""
+    for name, key in actions:
+        if key.name not in _NOT_HERE and key.words not in known and not app.session.may(key.need):
+            known.add(key.words)
+            yield _action(screen, name, key, title)
+
+
+def _action(screen: str, action: str, key: keys.Key, title: str) -> Item:
     hint = (
         _("{screen}, key {key}").format(screen=title, key=_(key.shown))
         if title
         else _("key {key}").format(key=_(key.shown))
     )
-    name: Hashable = (ACT, screen, key.name)
+    name: Hashable = (ACT, screen, action)
     return Item(name, _(key.words), hint)

@@ -200,4 +200,5 @@ class Session:
                 return
             self.app.when_open(lambda: then(result))
 
-        self.app.run_worker(run(), group=group, exclusive=True)
+        # Not `run()`: a later call may drop it before it begins. Textual's types take any callable for a plain one.
+        self.app.run_worker(run, group=group, exclusive=True)  # type: ignore[arg-type]

@@ -130,6 +130,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """This screen's keys that the session may use."""
         return [key for key in self.KEYS if not self.session.may(key.need)]
 
+    @classmethod
+    def actions(cls) -> list[tuple[str, Key]]:
+        """All that can be done here, for the palette: a name that `action_act` understands, and the key."""
+        return [(key.name, key) for key in cls.KEYS]
+
     def common_keys(self) -> list[Key]:
         """The keys of every screen that the session may use; help is the last."""
         jobs = [keys.TABLE[job.name] for job in JOBS if job.name in keys.TABLE]

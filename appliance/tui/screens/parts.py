@@ -200,6 +200,16 @@ class PartsScreen(NumberedScreen):
 
     # -- keys
 
+    @classmethod
+    def actions(cls) -> list[tuple[str, Key]]:
+        return [(f"{part.NAME}.{key.name}", key) for part in cls.PARTS for key in part.KEYS]
+
+    async def action_act(self, name: str) -> None:
+        part, dot, action = name.partition(".")
+        if dot:
+            self.change_part(self.named_part(part))
+        await super().action_act(action or name)
+
     def _do(self, name: str) -> Any:
         """An action of the part in sight, or of the first that has it."""
         part = next(part for part in (self.part, *self.parts) if any(key.name == name for key in part.KEYS))

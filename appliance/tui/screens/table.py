@@ -42,6 +42,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("tasks", "4", N_("Tasks"), f"{_HERE}.tasks:TasksScreen", (TASK,)),
     Entry("casts", "5", N_("Casts"), f"{_HERE}.casts:CastsScreen", (CAST,)),
     Entry("network", "6", N_("Net"), f"{_HERE}.network:NetworkScreen"),
+    Entry("system", "7", N_("System"), f"{_HERE}.system:SystemScreen"),
 )
 _JOBS = "appliance.tui.jobs"
 
