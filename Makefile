@@ -4,7 +4,7 @@ VENV := build/venv
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo lab test test-all check lint bench agent disks clean venv preflight
+.PHONY: help demo lab screens test test-all check lint bench agent disks clean venv preflight
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -29,6 +29,9 @@ demo: agent disks ## capture a master and deploy it to two PCs in the virtual la
 
 lab: agent disks ## the console on the virtual lab, with a menu of its PCs and a shell (F10 goes round them)
 	@$(PY) -m tests.lab.shell
+
+screens: $(VENV)/.ready ## draw the console's pictures in docs/screens again
+	@$(PY) -m tests.tui.screenshots
 
 lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
