@@ -30,6 +30,7 @@ from appliance.tui.screens.base import ConsoleScreen
 from appliance.tui.screens.table import JOBS, SCREENS, load
 from appliance.tui.session import Session
 from appliance.tui.snapshot import Snapshot
+from appliance.tui.typeahead import TypeAhead
 from appliance.tui.widgets.dialogs import Confirm, Dialog, Item, Pick
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.picture = Snapshot()  # what screens may show
         self.locked = False
         self._waiting: list[Callable[[], object]] = []
+        self.typed = TypeAhead(self, super().on_event)
         session.attach(self)
         for made in theme.textual_themes():
             self.register_theme(made)
@@ -130,6 +132,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.set_timer(_TICK_S, self._warm_up)
 
     def on_unmount(self) -> None:
+        self.typed.stop()
         self.model.stop()
 
     def _warm_up(self) -> None:
@@ -332,7 +335,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, (events.Key, events.MouseDown)):
             self._touched = time.monotonic()
-        await super().on_event(event)
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            self.typed.add(event)
+        else:
+            await super().on_event(event)
 
     def _begin(self) -> None:
         """Nobody is known here. On a box that was never set up, the guided first start opens by itself."""

@@ -60,14 +60,17 @@ class Seat:
         await look(self.pilot)
 
     async def press(self, *keys: str) -> None:
-        """Press keys one after another, wait for workers, and look."""
-        await self.pilot.press(*keys)
+        """Press keys one after another, each when the one before has been drawn; wait for workers, and look."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.app.typed.done()
         await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type a text."""
+        """Type a text, as fast as a terminal hands it over."""
         names = {" ": "space", "-": "minus", "_": "underscore", ".": "full_stop", "/": "slash", ":": "colon", "@": "at"}
-        await self.press(*(names.get(char, char) for char in text))
+        await self.pilot.press(*(names.get(char, char) for char in text))
+        await self.settle()
 
     async def settle(self) -> None:
         """Wait for workers, let the read model look, and everything be drawn."""
@@ -94,7 +97,9 @@ async def look(pilot: Pilot[None]) -> None:
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait for workers, let the read model look, and everything be drawn."""
+    """Wait for keys and workers, let the read model look, and everything be drawn."""
+    assert isinstance(pilot.app, ConsoleApp)
+    await pilot.app.typed.done()
     await pilot.pause()
     for _round in range(5):
         if pilot.app.workers:

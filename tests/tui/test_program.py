@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.events import LocalBoot
 from appliance.store import Store
 from tests.tui.kit import furnish
 
@@ -134,3 +135,62 @@ def test_without_a_terminal_it_says_so(config: Path) -> None:
     done = subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 64
     assert "needs a terminal" in done.stderr
+
+
+# -- keys that come in one burst, as from a stalled line --------------------------------------------------------------
+
+
+def _store(config: Path) -> Store:
+    return Store.open(config.parent / "state" / "diecast.sqlite")
+
+
+def test_a_form_that_is_typed_in_one_burst_gets_each_text_into_its_row(
+    program: Callable[..., Terminal], config: Path
+) -> None:
+    terminal = program()
+    terminal.waits_for("win11-master")
+    first = "alpha-1\t52:54:00:bb:00:01\x1b[B\x1b[BB204\t10.20.4.77\t/dev/vda\x1b[B\x1b[C\t\t\x1b[C\tby the door"
+    second = "alpha-2\x1b[B52:54:00:bb:00:02\t\tLibrary"
+    terminal.press(f"2a{first}\ra{second}\r")
+    terminal.waits_for("Added alpha-2")
+    with _store(config) as store:
+        one, two = store.hosts.get("alpha-1"), store.hosts.get("alpha-2")
+        reserved = {item.mac: str(item.address) for item in store.leases.reservations()}
+    assert (one.macs, one.room, one.disk, one.notes) == (("52:54:00:bb:00:01",), "B204", "/dev/vda", "by the door")
+    assert (one.local_boot, one.sealed) == (LocalBoot.NO_ANSWER, True)
+    assert reserved == {"52:54:00:bb:00:01": "10.20.4.77"}
+    assert (two.macs, two.room) == (("52:54:00:bb:00:02",), "Library")
+
+
+def test_a_key_behind_a_switch_of_screens_is_the_new_screens(program: Callable[..., Terminal]) -> None:
+    terminal = program()
+    terminal.waits_for("win11-master")
+    for _turn in range(3):  # a screen that is made just now, and one that is there already
+        terminal.seen = ""
+        terminal.press("24u")
+        terminal.waits_for("unfinished tasks")
+        terminal.press("uu1")
+    terminal.press("2/lab-17\r4\x1b[Fh")  # h is no key of the tasks: nothing of the hosts may open
+    terminal.seen = ""
+    terminal.press("2/lab-17\rh")
+    terminal.waits_for("is too small")
+
+
+def test_a_warning_is_not_answered_by_a_key_typed_before_it_was_there(
+    program: Callable[..., Terminal], config: Path
+) -> None:
+    terminal = program()
+    terminal.waits_for("win11-master")
+    terminal.press("2/lab-05\rz\r")
+    terminal.waits_for("Enter: go ahead")
+    terminal.press("\x1b4")
+    terminal.waits_for("all tasks")
+    with _store(config) as store:
+        assert not store.hosts.get("lab-05").sealed
+    terminal.seen = ""
+    terminal.press("2z")
+    terminal.waits_for("Enter: go ahead")
+    terminal.press("\r")
+    terminal.waits_for("Sealed.")
+    with _store(config) as store:
+        assert store.hosts.get("lab-05").sealed

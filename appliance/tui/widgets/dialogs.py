@@ -8,6 +8,8 @@ Texts given to a dialog are in the language in use: it does not outlive a switch
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -154,6 +156,17 @@ class Confirm(Dialog[bool]):
         self._lines = lines
         self._word = word
         self._danger = danger
+        self._drawn_at = math.inf
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._is_drawn)
+
+    def _is_drawn(self) -> None:
+        self._drawn_at = time.monotonic()
+
+    def refuses(self, typed_at: float) -> bool:
+        """A warning that nobody can have read is not answered by a key that was on its way (`tui.typeahead`)."""
+        return self._danger and not self._word and typed_at <= self._drawn_at
 
     def body(self) -> ComposeResult:
         yield words(self._lines, "warn" if self._danger else "")
