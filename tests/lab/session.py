@@ -51,13 +51,21 @@ def lacks() -> str:
     """Why there can be no session here, in words; empty when there can."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "there is no terminal."
-    if os.environ.get("TERM", "dumb") == "dumb":
-        return "the terminal (TERM=dumb) cannot move its cursor."
     if shutil.which("tmux") is None:
         return "tmux is not installed; run 'apt-get install -y tmux'."
+    term = os.environ.get("TERM", "dumb")
+    if term == "dumb":
+        return "the terminal (TERM=dumb) cannot move its cursor."
+    if not _is_known(term):
+        return f"this machine does not know the terminal TERM={term}; try 'TERM=xterm-256color make lab'."
     if len(str(_SOCKET)) > _LONGEST:
         return f"the path {_SOCKET} is too long for a socket; put this checkout into a shorter one."
     return ""
+
+
+def _is_known(term: str) -> bool:
+    """Whether tmux will find it in terminfo."""
+    return subprocess.run(["infocmp", term], capture_output=True, check=False).returncode == 0
 
 
 def show(command: Sequence[str]) -> int:

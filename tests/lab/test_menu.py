@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,13 +142,18 @@ def test_a_stranger_at_the_desk_is_answered_in_words(room: Room) -> None:
 
 def test_what_the_windows_of_the_lab_need_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no terminal" in session.lacks()
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "dumb")
-    assert "TERM=dumb" in session.lacks()
-    monkeypatch.setenv("TERM", "linux")
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert "apt-get install -y tmux" in session.lacks()
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal, os.fdopen(master):
+        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("sys.stdout", terminal)
+        monkeypatch.setenv("TERM", "dumb")
+        assert "TERM=dumb" in session.lacks()
+        monkeypatch.setenv("TERM", "linux")
+        assert session.lacks() == ""
+        monkeypatch.setenv("TERM", "never-heard-of")
+        assert "TERM=xterm-256color make lab" in session.lacks()
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert "apt-get install -y tmux" in session.lacks()
 
 
 def test_one_checkout_has_one_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
