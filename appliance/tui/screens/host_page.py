@@ -220,7 +220,7 @@ def _task_line(snapshot: Snapshot, task: Task, width: int) -> Line:
     state = f"{words.STATE_SHAPES[task.state]} {words.state(task)}"
     done = words.percent(words.fraction(task)) if task.total_bytes else ""
     why = sentences.translate(task.error or task.phase)
-    head = f" {fit(when, 16)}  {fit(_(words.KINDS[task.kind]), 9)} {fit(snapshot.task_target(task), 16)}  "
+    head = f" {fit(when, 16)}  {fit(_(words.KINDS[task.kind]), 11)} {fit(snapshot.task_target(task), 16)}  "
     return ((head, ""), (fit(state, 13), words.STATE_ROLES[task.state]), (f" {done:>5}  {clean(why)}", ""))
 
 

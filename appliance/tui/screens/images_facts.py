@@ -164,7 +164,7 @@ def hosts_in_words(hosts: list[Host]) -> str:
     names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
     if len(hosts) > _SHOWN_HOSTS:
         names += ", " + _("and {n} more").format(n=words.number(len(hosts) - _SHOWN_HOSTS))
-    return f"{words.pcs(len(hosts))}: {names}"
+    return _("{pcs}: {names}").format(pcs=words.pcs(len(hosts)), names=names)
 
 
 def version_lines(

@@ -11,7 +11,7 @@ from appliance.events import CastState, TaskKind, TaskState
 from appliance.model import Cast, Task
 from appliance.tui import attention, keys, words
 from appliance.tui.attention import JOB, SCREEN
-from appliance.tui.i18n import N_, _
+from appliance.tui.i18n import N_, _, ngettext
 from appliance.tui.keys import Key
 from appliance.tui.screens.base import NumberedScreen
 from appliance.tui.screens.table import CAST, HOST, SCREENS, TASK
@@ -249,9 +249,14 @@ def _bar_line(kind: str, what: str, share: float, state: str, left: str, width: 
 def _last_hour(snapshot: Snapshot) -> Line:
     since = snapshot.at - timedelta(hours=1)
     ended = [task.state for task in snapshot.ended_tasks if task.finished is not None and task.finished >= since]
+    done, failed, cancelled = map(ended.count, (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED))
+    texts = (
+        (TaskState.DONE, done, ngettext("{n} done", "{n} done", done)),
+        (TaskState.FAILED, failed, ngettext("{n} failed", "{n} failed", failed)),
+        (TaskState.CANCELLED, cancelled, ngettext("{n} cancelled", "{n} cancelled", cancelled)),
+    )
     pieces: list[tuple[str, str]] = [(" " + _("Last hour") + "  ", "title")]
-    for state in (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED):
-        count = ended.count(state)
-        shape, role = words.STATE_SHAPES[state], words.STATE_ROLES[state] if count else "dim"
-        pieces.append((f"{shape} {count} {_(words.STATES[state])}   ", role))
+    for state, count, text in texts:
+        role = words.STATE_ROLES[state] if count else "dim"
+        pieces.append((f"{words.STATE_SHAPES[state]} {text.format(n=count)}   ", role))
     return tuple(pieces)

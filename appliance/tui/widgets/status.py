@@ -44,10 +44,10 @@ def tabs(width: int, box: str, screens: Sequence[tuple[str, str, bool]], right: 
     pieces: list[tuple[str, str]] = []
     for key, title, here in screens:
         pieces += [(key, "tab" if here else "key"), (f" {_(title)}", "tab" if here else ""), (" ", "")]
-    names = tuple(pieces)
+    names = tuple(pieces[:-1])
     room = width - width_of(names)
-    head: Line = ((" Diecast", "title"), (f" {clean(box)}", ""), ("   ", ""))
-    while head and width_of(head) > room:
+    head: Line = ((" Diecast", "title"), (" ", ""), (clean(box), ""), ("   ", ""))
+    while head and (width_of(head) > room or not head[-1][0].isspace()):  # nothing touches the first key
         head = head[:-1]
     line = cut((*(head or ((" ", ""),)), *names), width)
     return spread(line, ((clean(right) + " ", "dim"),), width) if room - width_of(head) > len(right) + 2 else line
