@@ -126,7 +126,8 @@ def _disk(context: Context, host: Host) -> tuple[str, int | None]:
     disks: list[dict[str, Any]] = (inventory.data.get("disks") or []) if inventory else []
     if host.disk:
         marks = ("path", "serial", "wwn", "model")
-        chosen = [disk for disk in disks if any(host.disk in (disk.get(m), f"/dev/{host.disk}") for m in marks)]
+        wanted = {host.disk, f"/dev/{host.disk}"}
+        chosen = [disk for disk in disks if any(disk.get(mark) in wanted for mark in marks)]
         if len(chosen) != 1:
             return f"'{host.disk}'", None
     else:

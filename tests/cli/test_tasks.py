@@ -100,6 +100,16 @@ def test_a_deploy_names_what_will_be_lost_and_refuses_without_a_yes(
     assert store.tasks.list(active_only=True) == []
 
 
+@pytest.mark.usefixtures("two_pcs", "win11")
+@pytest.mark.parametrize("named", ["sdb", "/dev/sdb", "S3CR1AL", "STICK"])
+def test_the_disk_that_a_host_names_is_the_one_that_is_shown(diecast: Diecast, store: Store, named: str) -> None:
+    disk = {"path": "/dev/sda", "size_bytes": 32_000_000_000, "model": "KINGSTON", "removable": False}
+    other = {"path": "/dev/sdb", "size_bytes": 8_000_000_000, "model": "STICK", "serial": "S3CR1AL"}
+    store.hosts.save_inventory(store.hosts.get("PC1").id, {"disks": [disk, other]})
+    store.hosts.edit("PC1", disk=named)
+    assert "/dev/sdb 8.0 GB STICK" in diecast("deploy", "win11", "PC1").out
+
+
 @pytest.mark.usefixtures("two_pcs")
 def test_a_deploy_with_yes_is_ordered_for_each_pc_once(diecast: Diecast, store: Store, win11: ImageVersion) -> None:
     commit(store, version("b"))
