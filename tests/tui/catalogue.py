@@ -68,6 +68,10 @@ PARTS: tuple[str, ...] = (
     "more than {number} files",
     ", of which {reserve_bytes} are kept free,",
     "missing",
+    "committed as {image}@{number}",
+    "the content equals {image}@{number}: no new version",
+    "The NTFS volume is marked dirty, so its bitmap may be out of date.",
+    "not installed",
     "the kernel's NFS server",
     "any NFS server",
     # what a setting must be

@@ -328,7 +328,7 @@ class TaskPage(OverScreen):
         lines += [EMPTY_LINE, ((" " + _("Steps"), "title"),)]
         for event in self._events:
             text = clean(sentences.translate(event.text))
-            head = f" {words.clock(event.at)}  {fit(_(words.STATES[event.state]), 10)} "
+            head = f" {words.clock(event.at)}  {fit(_(words.STATES[event.state]), 12)} "
             lines.append(((head, words.STATE_ROLES[event.state]), (text, "")))
         lines += [EMPTY_LINE, ((" " + _("The PC's log"), "title"),)]
         self._log_at = len(lines) - 1
