@@ -218,6 +218,17 @@ def _dry_run(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _edit(context: Context, options: argparse.Namespace) -> int:
+    images = context.store.images
+    if "@" in options.version:
+        name = version_name(images.set_version_notes(options.version, options.notes))
+    else:
+        name = images.set_notes(options.version, options.notes).name
+    context.record("image edit", f"{name}: notes")
+    context.say(f"Kept the notes on {name}.")
+    return 0
+
+
 def _open_tasks(context: Context) -> set[int]:
     return {task.id for task in context.store.tasks.list(active_only=True, limit=1_000_000)}
 
@@ -282,6 +293,15 @@ COMMAND = Command(
                 argument("--dry-run", action="store_true", help="say what it would free, and remove nothing"),
                 YES,
                 JSON,
+            ),
+        ),
+        Command(
+            "edit",
+            "change the notes on an image or a version",
+            _edit,
+            (
+                argument("version", metavar="IMAGE[@N]", help="an image, or one of its versions"),
+                argument("--notes", required=True, metavar="TEXT", help="'' for none"),
             ),
         ),
         Command("usage", "show what images take together, and what each version alone needs", _usage, (JSON,)),

@@ -216,3 +216,12 @@ def test_a_program_can_follow_a_verification(diecast: Diecast, real: ImageVersio
     counts = [tuple(map(int, line.split())) for line in said.err.splitlines()]
     assert counts
     assert counts[-1][0] == counts[-1][1] == said.json[0]["chunks"]
+
+
+def test_notes_of_an_image_and_of_a_version_are_kept(diecast: Diecast, store: Store, win11: ImageVersion) -> None:
+    assert diecast("image", "edit", "win11", "--notes", "room B204").status == 0
+    assert diecast("image", "edit", "win11@1", "--notes", "old driver").out == "Kept the notes on win11@1.\n"
+    assert (store.images.get("win11").notes, store.images.resolve("win11").notes) == ("room B204", "old driver")
+    assert [event.detail for event in store.audit.list(2)] == ["win11@1: notes", "win11: notes"]
+    assert diecast("image", "edit", "linux", "--notes", "x").status == 66
+    assert diecast("image", "edit", "win11").status == 64

@@ -245,7 +245,7 @@ async def test_damage_is_said_with_what_is_wrong_and_what_to_do(store: Store, cl
     cli.answers("image verify", [fault], errors="diecast: ubuntu-dev@2 cannot be trusted.\n", status=65)
     async with images(store, cli, "tab", "v", size=LARGE) as seat:
         assert "▲ DAMAGED" in version_line(seat, 2)
-        assert "1 fault." in seat.text()
+        assert "DAMAGED, 1 fault found 2026-11-23 12:00." in seat.text()
         assert "Capture again from a PC that holds it" in " ".join(seat.text().split())
         await seat.press("enter")
         assert "Chunk ffff is not in the store." in seat.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from appliance.cli import checks
 from appliance.config import Paths, Settings
 from appliance.events import Role, ServiceHealth
 from appliance.store import Store
@@ -18,6 +20,7 @@ from appliance.tui import palette
 from appliance.tui.screens.images import ImagesScreen
 from appliance.tui.screens.system import SystemScreen
 from appliance.tui.screens.system_disks import DiskRow, _free_role, measured
+from appliance.tui.screens.system_doctor import AREAS
 from tests.fakes.command_line import FakeCommandLine
 from tests.fakes.systemd import FakeSystemd
 from tests.tui.kit import LARGE, NOON, SMALL, Seat, console, make_app, pressing
@@ -241,7 +244,13 @@ async def test_the_doctor_looks_when_he_is_first_visited_the_worst_on_top(store:
         assert "1 problem, 1 warning" in seat.text()
         assert "Run: make agent" in seat.text()
         await seat.press("enter")
-        assert "▲ problem: boot" in seat.text()
+        assert "▲ problem: boot files" in seat.text()
+
+
+def test_every_area_of_the_doctor_has_its_word() -> None:
+    source = Path(checks.__file__).read_text()
+    areas = set(re.findall(r'Finding\(\s*Level\.[A-Z]+,\s*"([a-z]+)"', source))
+    assert {"boot", "network"} < areas <= set(AREAS)
 
 
 async def test_the_doctor_looks_again_when_he_is_asked(store: Store, cli: FakeCommandLine) -> None:

@@ -86,11 +86,11 @@ class Check:
                 text = _("Being verified: {done} of {total} chunks read.")
                 return text.format(done=words.number(self.done), total=words.number(self.total))
             case Found.SOUND:
-                text = _("Verified {time}: every chunk is as it was captured ({n}).")
+                text = _("Sound {time}: every chunk is as it was captured ({n}).")
                 return text.format(time=words.moment(self.at), n=words.number(self.done))
             case Found.DAMAGED:
                 count = len(self.problems)
-                text = ngettext("Verified {time}: {n} fault.", "Verified {time}: {n} faults.", count)
+                text = ngettext("DAMAGED, {n} fault found {time}.", "DAMAGED, {n} faults found {time}.", count)
                 more = _(
                     "Do not deploy it. Capture again from a PC that holds it, or remove it; what is wrong stands below."
                 )

@@ -121,10 +121,7 @@ class LogPart(SystemPart):
         return self._rows
 
     def note(self) -> str:
-        parts = [", ".join(self._services) or _("all services")]
-        if self._follows:
-            parts.append(_("following"))
-        return ", ".join(parts)
+        return ", ".join([*self._services, *([_("following")] if self._follows else [])])
 
     def instead(self, width: int) -> list[Line]:
         return told(_("Remark"), sentences.explain(self._why), width, "warn") if self._why else []

@@ -61,8 +61,8 @@ class SystemScreen(PartsScreen):
         """Titles without numbers, of which seven would not fit."""
         line: Line = tuple((f" {_(part.TITLE)} ", "tab" if part is self.part else "dim") for part in self.parts)
         note = clean(self.part.note())
-        room = width - width_of(line) - 2
-        return spread(line, ((note[: max(0, room)] + " ", "strong"),), width) if note and room > 3 else cut(line, width)
+        fits = note and len(note) + 2 <= width - width_of(line)
+        return spread(line, ((f"{note} ", "strong"),), width) if fits else cut(line, width)
 
     # -- coming and going
 

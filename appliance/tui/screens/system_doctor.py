@@ -25,6 +25,18 @@ _LEVELS: dict[str, tuple[int, str, str]] = {  # order, words, role
     "ok": (2, N_("● ok"), "ok"),
 }
 
+AREAS: dict[str, str] = {
+    "settings": N_("settings"),
+    "network": N_("network"),
+    "ports": N_("ports"),
+    "boot": N_("boot files"),
+    "nfs": "NFS",
+    "dhcp": "DHCP",
+    "store": N_("store"),
+    "space": N_("disks"),
+    "hosts": N_("hosts"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -65,7 +77,7 @@ class DoctorPart(SystemPart):
                 role=lambda found: _LEVELS[found.level][2],
                 sort=lambda found: _LEVELS[found.level][0],
             ),
-            Column[Finding](N_("Area"), lambda found: found.area, 9, rank=0),
+            Column[Finding](N_("Area"), area, 10, rank=0),
             Column[Finding](N_("Finding"), lambda found: sentences.translate(found.text), 40, rank=0, most=140),
             Column[Finding](N_("Remedy"), lambda found: sentences.translate(found.remedy), 30, rank=2, most=120),
         ]
@@ -125,4 +137,9 @@ class DoctorPart(SystemPart):
         lines: list[Line] = [((part, ""),) for part in wrap(clean(sentences.translate(row.text)), 70)]
         if row.remedy:
             lines += [(), *(((part, "strong"),) for part in wrap(clean(sentences.translate(row.remedy)), 70))]
-        self.screen.app.push_screen(Reading(f"{_(_LEVELS[row.level][1])}: {row.area}", lines))
+        self.screen.app.push_screen(Reading(f"{_(_LEVELS[row.level][1])}: {area(row)}", lines))
+
+
+def area(found: Finding) -> str:
+    """What a finding is about."""
+    return _(AREAS.get(found.area, found.area))
