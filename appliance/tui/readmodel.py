@@ -72,8 +72,12 @@ class ReadModel:
 
     @property
     def store(self) -> Store:
-        """The open store, for verbs. Raises `Unavailable` while there is none."""
+        """The open store, for verbs. Raises `Unavailable` while there is none, also when its file is gone: nobody
+        would ever see what is written then.
+        """
         store = self._store
+        if store is not None and _file_of(store) != self._file:
+            raise _gone(store)
         if store is None:
             trouble = self._latest.trouble
             if trouble is None:
@@ -172,7 +176,7 @@ class ReadModel:
         if path.exists():  # another file, restored from a backup perhaps: take that one
             self._close()
             return
-        raise Unavailable(f"The store {path} is gone.", hint="Put it back from a backup; this console goes on then.")
+        raise _gone(self._store)
 
     def _in_trouble(self, error: ApplianceError) -> bool:
         trouble = Trouble(error.message, error.hint)
@@ -186,6 +190,10 @@ class ReadModel:
             with contextlib.suppress(ApplianceError):
                 self._store.close()
         self._store = self._pictures = self._picture = None
+
+
+def _gone(store: Store) -> Unavailable:
+    return Unavailable(f"The store {store.path} is gone.", hint="Put it back from a backup; this console goes on then.")
 
 
 def _file_of(store: Store) -> tuple[int, int] | None:

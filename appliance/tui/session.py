@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from appliance.tui.app import ConsoleApp
 
 T = TypeVar("T")
+_SLOW_S = 1.0  # a change that takes longer is told of
 _MAY: dict[Role, frozenset[str]] = {
     Role.VIEWER: frozenset({""}),
     Role.OPERATOR: frozenset({"", OPERATOR}),
@@ -114,7 +115,7 @@ class Session:
 
         async def run() -> None:
             try:
-                result = await asyncio.to_thread(change)
+                result = await self._patiently(change)
             except ApplianceError as error:
                 if failed is not None:
                     failed(error)
@@ -161,7 +162,7 @@ class Session:
 
         async def run() -> None:
             try:
-                errors = await asyncio.to_thread(change)
+                errors = await self._patiently(change)
             except ApplianceError as error:
                 self.app.say(sentences.explain(error), "alarm")
                 return
@@ -175,6 +176,15 @@ class Session:
                 self.app.say(text, "alarm")
 
         self.app.run_worker(run(), group="changes", exclusive=False)
+
+    async def _patiently(self, change: Callable[[], T]) -> T:
+        """Run `change` in a thread; say what it waits for when it takes long."""
+        text = _("Another program is writing to the store: this waits for it ...")
+        slow = asyncio.get_running_loop().call_later(_SLOW_S, self.app.say, text)
+        try:
+            return await asyncio.to_thread(change)
+        finally:
+            slow.cancel()
 
     def fetch(
         self,

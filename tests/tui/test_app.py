@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from textual.binding import Binding
 
@@ -246,6 +248,26 @@ async def test_an_error_of_a_verb_is_shown_in_words_and_leaves_no_audit_line(sto
         await seat.settle()
         assert "There is no host 'nobody'." in seat.text()
         assert store.audit.list() == []
+
+
+async def test_a_change_that_has_to_wait_for_the_store_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.tui.session._SLOW_S", 0.0)
+    release = threading.Event()
+    async with console(store) as seat:
+        seat.app.session.do("test", "waits", lambda _store: release.wait(20))
+        while "this waits for it" not in seat.text():
+            await seat.pilot.pause()
+        release.set()
+        await seat.settle()
+        assert store.audit.list()[0].action == "test"
+
+
+async def test_a_notice_does_not_follow_to_another_screen(store: Store) -> None:
+    async with console(store) as seat:
+        await seat.press("4", "t")
+        assert "None of them waits for its time." in seat.text()
+        await seat.press("2")
+        assert "None of them" not in seat.text()
 
 
 async def test_leaving_is_asked_for(store: Store) -> None:

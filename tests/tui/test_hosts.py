@@ -128,14 +128,16 @@ async def test_the_view_of_a_room_that_is_renamed_shows_all_again(store: Store) 
 # -- actions ----------------------------------------------------------------------------------------------------------
 
 
-async def test_removing_one_host_wants_enter_and_frees_its_address(store: Store) -> None:
+async def test_removing_one_host_wants_its_name_and_frees_its_address(store: Store) -> None:
     from ipaddress import IPv4Address
 
     store.leases.reserve("52:54:00:aa:01:14", IPv4Address("10.20.4.9"))
     async with console(store) as seat:
         await seat.press("2", *["down"] * 20, "x")
         assert "Remove 1 host?" in seat.text()
-        assert "lab-20" in seat.line_with("lab-20")
+        await seat.press("enter")
+        assert "That is not lab-20." in seat.text()
+        await seat.type("lab-20")
         await seat.press("enter")
     assert "lab-20" not in [host.name for host in store.hosts.list()]
     assert store.leases.reservations() == []
@@ -400,7 +402,9 @@ async def test_the_page_has_the_actions_of_the_list(store: Store, key: str, titl
 
 async def test_the_page_of_a_host_that_somebody_removes_says_so(store: Store) -> None:
     async with console(store) as seat:
-        await seat.press("2", *["down"] * 20, "enter", "x", "enter")
+        await seat.press("2", *["down"] * 20, "enter", "x")
+        await seat.type("lab-20")
+        await seat.press("enter")
         assert "This host is not there any more." in seat.text()
         await seat.press("l")
         assert "It has had no task." in seat.text()

@@ -136,6 +136,8 @@ def test_a_store_that_vanishes_leaves_the_last_picture(store: Store) -> None:
     model.look()
     assert model.latest.trouble is not None
     assert "is gone" in model.latest.trouble.message
+    with pytest.raises(Unavailable, match="is gone"):  # what is written into a file that has no name is lost
+        _ = model.store
     assert model.latest.hosts is hosts
     assert not store.path.exists(), "a new store must not be made in its place"
     kept.rename(store.path)

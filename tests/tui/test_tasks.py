@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance.events import TaskState
+from appliance.events import TaskKind, TaskState
 from appliance.store import Store
 from tests.tui.kit import LARGE, NOON, SMALL, Seat, console, make_app, pressing
 
@@ -70,6 +70,9 @@ async def test_a_failed_task_is_done_once_more(store: Store) -> None:
         await at(seat, "lab-17")
         old = task_of(store, "lab-17")
         await seat.press("r", "enter")
+        assert "overwrites the whole disk" in seat.text()
+        assert task_of(store, "lab-17") == old
+        await seat.press("1", "enter")
         new = store.tasks.get(task_of(store, "lab-17"))
         assert new.id > old
         assert new.state is TaskState.WAITING
@@ -80,9 +83,18 @@ async def test_what_cannot_be_done_again_is_said_and_the_others_are_done(store: 
     store.hosts.edit("lab-17", sealed=True)
     async with console(store) as seat:
         await at(seat, "lab-17")
-        await seat.press("r", "enter")
+        await seat.press("r", "1", "enter")
         assert "sealed" in seat.lines()[-2]
         assert store.tasks.for_host(host.id) is None
+
+
+async def test_a_capture_that_is_done_again_erases_nothing_and_wants_only_enter(store: Store) -> None:
+    async with console(store) as seat:
+        await at(seat, "win11-master")
+        await seat.press("r")
+        assert "overwrites" not in seat.text()
+        await seat.press("enter")
+        assert store.tasks.get(task_of(store, "win11-master")).kind is TaskKind.CAPTURE
 
 
 async def test_a_scheduled_task_is_started_before_its_time(store: Store) -> None:

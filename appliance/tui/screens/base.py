@@ -259,6 +259,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
 
     def action_go(self, name: str) -> None:
         if self.CAN_LEAVE:
+            self.console.say("")  # what was said of the screen before
             self.console.go(name)
 
 

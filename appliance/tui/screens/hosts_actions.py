@@ -69,7 +69,7 @@ def seal(screen: ConsoleScreen, hosts: Sequence[Host], then: Then) -> None:
 
 
 def remove(screen: ConsoleScreen, hosts: Sequence[Host], then: Then) -> None:
-    """Forget hosts. Several need their number typed."""
+    """Forget hosts. One needs its name typed, several their number."""
     if not hosts:
         return
     busy = [host for host in hosts if host.id in screen.snapshot.task_of_host]
@@ -90,7 +90,7 @@ def remove(screen: ConsoleScreen, hosts: Sequence[Host], then: Then) -> None:
                 then=lambda count: _said(screen, then, count, _("Removed {hosts}.").format(hosts=words.hosts(count))),
             )
 
-    word = str(len(hosts)) if len(hosts) > 1 else ""
+    word = str(len(hosts)) if len(hosts) > 1 else hosts[0].name
     title = _("Remove {hosts}?").format(hosts=words.hosts(len(hosts)))
     screen.app.push_screen(Confirm(title, lines, word=word), sure)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from appliance.events import TaskState
+from appliance.events import TaskKind, TaskState
 from appliance.model import Task, TaskEvent
 from appliance.store import Store
 from appliance.tui import keys, sentences, words
@@ -185,7 +185,8 @@ class TasksScreen(NumberedScreen):
             self.console.say(_("None of them has ended."))
             return
         lines = [self._in_words(task) for task in tasks[:8]]
-        lines += ["", _("A deploy overwrites the whole disk of its PC.")]
+        if len(tasks) > 8:
+            lines.append(_("and {n} more").format(n=len(tasks) - 8))
         title = _("Do {tasks} once more?").format(tasks=count_tasks(len(tasks)))
 
         def sure(yes: bool | None) -> None:
@@ -193,7 +194,10 @@ class TasksScreen(NumberedScreen):
                 verb = lambda store, task: store.tasks.retry(task.id)  # noqa: E731
                 self._each("task retry", tasks, verb, N_("Ordered {tasks} again."))
 
-        self.console.push_screen(Confirm(title, lines), sure)
+        erases = any(task.kind is TaskKind.DEPLOY for task in tasks)
+        if erases:
+            lines += ["", _("A deploy overwrites the whole disk of its PC.")]
+        self.console.push_screen(Confirm(title, lines, word=str(len(tasks)) if erases else "", danger=erases), sure)
 
     def do_start(self) -> None:
         tasks = [task for task in self.main_list().chosen if task.state is TaskState.SCHEDULED and not task.held]

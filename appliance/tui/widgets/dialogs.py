@@ -33,6 +33,7 @@ from appliance.tui.widgets.status import OneLine
 T = TypeVar("T")
 WIDTH = 72
 _ROOM = WIDTH - 4  # cells inside border and padding
+_HINT = 28  # cells of what stands behind a name that can be picked, at most
 
 
 class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
@@ -56,13 +57,15 @@ class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
     def __init__(self, title: str) -> None:
         super().__init__()
         self.heading = title
+        self.keys = self.KEYS  # shown below; key and label
 
     def compose(self) -> ComposeResult:
         box = Vertical(id="box")
         box.border_title = clean(self.heading).replace("[", "(").replace("]", ")")
         with box:
             yield from self.body()
-            yield OneLine(self._key_line)
+            if self.keys:
+                yield OneLine(self._key_line)
 
     def body(self) -> ComposeResult:
         """The widgets of the box."""
@@ -70,7 +73,7 @@ class Dialog(ModalScreen[T], Generic[T], inherit_bindings=False):
 
     def _key_line(self, width: int) -> Line:
         pieces: list[tuple[str, str]] = []
-        for shown, label in self.KEYS:
+        for shown, label in self.keys:
             pieces += [(_(shown), "key"), (f" {_(label)}   ", "")]
         return tuple(pieces)
 
@@ -157,6 +160,8 @@ class Confirm(Dialog[bool]):
         self._word = word
         self._danger = danger
         self._drawn_at = math.inf
+        if not word:
+            self.keys = ()  # `Yes` says it
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._is_drawn)
@@ -242,6 +247,12 @@ class Pick(Dialog[Any]):
     """Choose one of a list by arrows, or by typing some letters of it. Gives its key."""
 
     DEFAULT_CSS = "Pick > #box > RowList { height: 14; } Pick > #box > Entry { margin-bottom: 1; }"
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = (
+        (N_("Enter"), N_("Choose")),
+        (N_("Esc"), N_("Back")),
+        (N_("arrows"), N_("Move")),
+        (N_("letters"), N_("Find")),
+    )
 
     def __init__(self, title: str, items: Sequence[Item], *, empty: str = N_("There is nothing to choose.")) -> None:
         super().__init__(title)
@@ -250,9 +261,10 @@ class Pick(Dialog[Any]):
 
     def body(self) -> ComposeResult:
         yield Entry(id="pick-find")
+        hint = min(_HINT, max((len(item.hint) for item in self._items), default=0))
         columns = [
-            Column[Item](N_("Name"), lambda item: item.label, 30, rank=0, most=60),
-            Column[Item](N_("What"), lambda item: item.hint, 20, most=40, role=lambda item: "dim"),
+            Column[Item](N_("Name"), lambda item: item.label, 30, rank=0, most=_ROOM),
+            Column[Item](N_("What"), lambda item: item.hint, hint, role=lambda item: "dim"),
         ]
         yield RowList[Item](columns, lambda item: item.key, empty=self._empty, titles=False, id="pick-rows")
 

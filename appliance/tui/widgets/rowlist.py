@@ -19,7 +19,7 @@ from textual.message import Message
 
 from appliance.tui.i18n import _
 from appliance.tui.widgets.glyphs import clean, fit
-from appliance.tui.widgets.lines import EMPTY_LINE, Line, Lines, cut, with_mark
+from appliance.tui.widgets.lines import EMPTY_LINE, Line, Lines, cut, with_mark, wrap
 
 R = TypeVar("R")
 GAP = 2
@@ -248,7 +248,7 @@ class RowList(Lines, Generic[R], can_focus=True):
         body = height - self._head
         if not self._rows:
             text = _("Nothing here matches what you look for.") if self._words else _(self._empty)
-            return [*lines, (((clean(text), "dim"),), "")]
+            return [*lines, *((((part, "dim"),), "") for part in wrap(clean(text), width - 1)[:body])]
         size = (width, body)
         for y, row in enumerate(self._rows[self.top : self.top + body]):
             line = with_mark(self._row_line(row, places), y, self.top, len(self._rows), size)
