@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
+from appliance.errors import UsageError
 
 if TYPE_CHECKING:
     from appliance.config_keys import Key
     from appliance.overrides import Change
+    from appliance.tui.box_settings import BoxSetting
 
+_BOX = "console."
 _NOTES = """\
 What is set here is kept in the store and counts instead of the settings file, except for paths.
 Services take settings when they start; `list` says which ones run with older settings.
@@ -39,11 +42,40 @@ def _row(context: Context, key: Key, stored: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _box_rows(context: Context) -> list[dict[str, Any]]:
+    """The console's own settings."""
+    from appliance.tui import box_settings
+
+    return [_box_row(context, one) for one in box_settings.ALL]
+
+
+def _box_row(context: Context, one: BoxSetting) -> dict[str, Any]:
+    value = context.store.settings.get(one.name)
+    choices = ", ".join(value for value, _words in one.choices)
+    return {
+        "name": one.name,
+        "value": value or one.default,
+        "default": one.default,
+        "from": "store" if value else "default",
+        "expects": f"one of {choices}" if choices else "a whole number of minutes",
+        "meaning": one.doc,
+    }
+
+
+def _box_setting(name: str) -> BoxSetting | None:
+    """The console's setting of that name; the console is not loaded for other names."""
+    if not name.startswith(_BOX):
+        return None
+    from appliance.tui import box_settings
+
+    return box_settings.named(name)
+
+
 def _list(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
     stored = overrides.read(context.store)
-    rows = [_row(context, key, stored) for key in config_keys.all_keys()]
+    rows = [_row(context, key, stored) for key in config_keys.all_keys()] + _box_rows(context)
     if options.changed:
         rows = [row for row in rows if row["from"] != "default"]
     if options.json:
@@ -68,7 +100,12 @@ def _text(value: Any) -> str:
 def _get(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
-    row = _row(context, config_keys.key(options.key), overrides.read(context.store))
+    box = _box_setting(options.key)
+    row = (
+        _box_row(context, box)
+        if box is not None
+        else _row(context, config_keys.key(options.key), overrides.read(context.store))
+    )
     if options.json:
         context.say(show.as_json(row))
         return 0
@@ -81,6 +118,15 @@ def _get(context: Context, options: argparse.Namespace) -> int:
 def _set(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
+    box = _box_setting(options.key)
+    if box is not None:
+        if not box.allows(options.value):
+            expects = _box_row(context, box)["expects"]
+            raise UsageError(f"'{options.value}' is no value for {box.name}.", hint=f"It must be {expects}.")
+        context.store.settings.set(box.name, options.value)
+        context.record("setting set", f"{box.name} = {options.value}")
+        context.say(f"{box.name} is now {options.value}.")
+        return 0
     value = config_keys.from_text(options.key, options.value)
     done = overrides.change(context.store, context.file_settings, options.key, value)
     context.record("setting set", f"{options.key} = {_text(value)}")
@@ -92,6 +138,12 @@ def _unset(context: Context, options: argparse.Namespace) -> int:
     from appliance import overrides
 
     for name in options.keys:
+        box = _box_setting(name)
+        if box is not None:
+            context.store.settings.unset(name)
+            context.record("setting unset", name)
+            context.say(f"{name} is now {box.default}.")
+            continue
         done = overrides.take_back(context.store, context.file_settings, name)
         context.record("setting unset", name)
         _tell(context, done)

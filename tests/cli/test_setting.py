@@ -141,3 +141,22 @@ def test_the_audit_trail_is_shown_with_the_last_change_at_the_end(diecast: Dieca
     assert len(diecast("audit", "--lines", "1").out.splitlines()) == 2
     assert [event["action"] for event in diecast("audit", "--json").json] == ["host edit", "host add"]
     assert diecast("audit", "--lines", "0").status == 64
+
+
+def test_the_consoles_own_settings_are_set_and_taken_back(diecast: Diecast, store: Store) -> None:
+    assert diecast("setting", "set", "console.lock_minutes", "15").out == "console.lock_minutes is now 15.\n"
+    assert store.settings.get("console.lock_minutes") == "15"
+    rows = {row["name"]: row for row in diecast("setting", "list", "--json").json["settings"]}
+    assert (rows["console.lock_minutes"]["value"], rows["console.lock_minutes"]["from"]) == ("15", "store")
+    assert rows["console.language"]["expects"] == "one of en, fr"
+    assert diecast("setting", "get", "console.theme", "--json").json["value"] == "normal"
+    assert diecast("setting", "unset", "console.lock_minutes").out == "console.lock_minutes is now 0.\n"
+    assert store.settings.all("console.") == {}
+    assert [event.action for event in store.audit.list(2)] == ["setting unset", "setting set"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("console.lock_minutes", "soon"), ("console.language", "de")])
+def test_what_the_console_cannot_be_is_refused(diecast: Diecast, store: Store, name: str, value: str) -> None:
+    said = diecast("setting", "set", name, value)
+    assert (said.status, f"'{value}' is no value for {name}." in said.err) == (64, True)
+    assert store.settings.all("console.") == {}

@@ -17,7 +17,8 @@ from appliance import config_keys, overrides
 from appliance.config import Settings
 from appliance.config_keys import Key as SettingKey
 from appliance.store import Store
-from appliance.tui import i18n, keys, sentences, theme, words
+from appliance.tui import box_settings, keys, sentences, words
+from appliance.tui.box_settings import MOST_MINUTES, BoxSetting
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.system_part import SystemPart, told
@@ -29,7 +30,6 @@ from appliance.tui.widgets.rowlist import Column
 
 DEFAULT, FILE, STORE = "default", "file", "store"
 _SOURCES: dict[str, str] = {DEFAULT: N_("default"), FILE: N_("file"), STORE: N_("here")}
-_MOST_MINUTES = 24 * 60
 
 # What a value must be, by its type.
 _KINDS: dict[Any, str] = {
@@ -44,33 +44,6 @@ _KINDS: dict[Any, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A setting of the console itself. `choices` are values and message ids; none: a whole number."""
-
-    name: str
-    default: str
-    doc: str  # message id
-    choices: tuple[tuple[str, str], ...] = ()
-
-
-CONSOLE: tuple[Choice, ...] = (
-    Choice(
-        "console.language",
-        "en",
-        N_("Language of the console for who has chosen none."),
-        tuple(i18n.LANGUAGES.items()),
-    ),
-    Choice(
-        "console.theme",
-        theme.NORMAL,
-        N_("Colours of the console for who has chosen none."),
-        tuple(theme.THEMES.items()),
-    ),
-    Choice("console.lock_minutes", "0", N_("Minutes without a key after which a console locks; 0: never.")),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class SettingRow:
     """One setting. Values are texts as an operator writes them."""
 
@@ -79,7 +52,7 @@ class SettingRow:
     default: str
     source: str
     doc: str  # English; of the console's own a message id
-    own: Choice | None = None
+    own: BoxSetting | None = None
     key: SettingKey | None = None
     restart: tuple[str, ...] = ()  # services that run with an older value
     damaged: bool = False
@@ -98,7 +71,7 @@ def setting_rows(base: Settings, snapshot: Snapshot) -> list[SettingRow]:
     for key in config_keys.all_keys():
         restart = tuple(service for service, names in old.items() if key.name in names)
         rows.append(_row(base, key, stored, restart))
-    for own in CONSOLE:
+    for own in box_settings.ALL:
         value = stored.get(own.name, "")
         source = STORE if value else DEFAULT
         rows.append(SettingRow(own.name, value or own.default, own.default, source, own.doc, own=own))
@@ -272,7 +245,7 @@ def _must_be(row: SettingRow) -> str:
     assert row.own is not None
     if row.own.choices:
         return _("one of {choices}").format(choices=", ".join(_(text) for _value, text in row.own.choices))
-    low, high = words.number(0), words.number(_MOST_MINUTES)
+    low, high = words.number(0), words.number(MOST_MINUTES)
     return _("{kind} from {low} to {high}").format(kind=_("a whole number"), low=low, high=high)
 
 
@@ -288,15 +261,9 @@ def _field(row: SettingRow) -> Field:
     def check(text: str) -> str:
         if row.key is not None:
             config_keys.from_text(row.name, text)
-        elif not row.own or not row.own.choices:
-            return _minutes(text)
+        elif row.own is not None and not row.own.allows(text):
+            return _("Write a whole number of minutes; 0 for never.")
         return ""
 
     kind = CHOICE if choices else TEXT
     return Field("value", _("Value"), kind, row.value, hint=_must_be(row), choices=choices, check=check)
-
-
-def _minutes(text: str) -> str:
-    if text.isascii() and text.isdecimal() and int(text) <= _MOST_MINUTES:
-        return ""
-    return _("Write a whole number of minutes; 0 for never.")

@@ -14,7 +14,6 @@ from appliance import overrides
 from appliance.errors import ApplianceError
 from appliance.events import ServiceHealth
 from appliance.model import ServiceState
-from appliance.store import Store
 from appliance.system import units
 from appliance.system.units import Unit, Verb
 from appliance.tui import keys, sentences, words
@@ -210,10 +209,9 @@ class ServicesPart(SystemPart):
         shown = ", ".join(names)
         self.console.say(f"{_(_DOING[verb])} {shown} ...")
 
-        def work(store: Store) -> tuple[str, ...]:
-            return units.act(verb, names)
-
-        def then(done: tuple[str, ...]) -> None:
+        def done(_names: tuple[str, ...]) -> None:
+            said = _(_DONE[verb]).format(names=shown)
+            self.session.do(f"service {verb}", shown, lambda store: None, said=said, need=keys.ADMIN)
             self.table.unmark()
             self._ask()
 
@@ -221,5 +219,6 @@ class ServicesPart(SystemPart):
             self.console.say(sentences.explain(error), "alarm")
             self._ask()
 
-        said = _(_DONE[verb]).format(names=shown)
-        self.session.do(f"service {verb}", shown, work, said=said, then=then, failed=failed, need=keys.ADMIN)
+        # It takes systemd seconds, and the store has nothing to do with it: only the audit line is a change there.
+        group = f"{verb} {shown}"
+        self.session.fetch(lambda store: units.act(verb, names), done, failed=failed, group=group)
