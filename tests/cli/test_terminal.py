@@ -26,6 +26,11 @@ REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30
 
 
+def _heed_interrupts() -> None:
+    """Tests that a shell runs in the background inherit an ignored SIGINT; a terminal's programs do not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program with a terminal of its own."""
 
@@ -36,7 +41,13 @@ class Terminal:
         environment |= {"PYTHONPATH": str(REPOSITORY), "TERM": "linux"}
         command = [sys.executable, "-m", "appliance", "--config", str(config), *words]
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
         os.close(theirs)
         self.said = ""
