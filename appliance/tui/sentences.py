@@ -5,6 +5,8 @@ The catalogue holds their templates, with the names in braces that the f-string 
 {task}.`). A sentence is matched against the templates, and what stood for the names is put into the translated one,
 itself translated where it is a sentence of ours too. What matches nothing stays English.
 
+A remedy that names a command names a key instead, in English too (`tui.remedies`).
+
 Templates are found by `tests.tui.catalogue`, which reads the sources; nothing here knows where they come from.
 """
 
@@ -16,6 +18,7 @@ from functools import lru_cache
 
 from appliance.errors import ApplianceError
 from appliance.tui import i18n
+from appliance.tui.remedies import CONSOLE
 
 _FIELD = re.compile(r"\{([a-z_0-9]+)\}")
 _PREFIX = 4  # characters of a template by which it is looked up
@@ -72,7 +75,11 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 @lru_cache(4)
 def _templates(language: str) -> Templates:
-    return Templates(dict(i18n.catalogue(language).sentences))
+    catalogue = i18n.catalogue(language)
+    remedies = {template: catalogue.texts.get(words, words) for template, words in CONSOLE.items()}
+    if language != "en":  # a remedy without a translation names the command, in the operator's language
+        remedies = {template: words for template, words in remedies.items() if words != CONSOLE[template]}
+    return Templates({**catalogue.sentences, **remedies})
 
 
 @lru_cache(1024)
@@ -88,11 +95,10 @@ def _translated(language: str, text: str) -> str:
 
 
 def translate(text: str) -> str:
-    """A sentence from the store or an error in the language in use."""
-    language = i18n.current().language
-    if language == "en" or not text or len(text) > _MAX_LENGTH:
+    """A sentence from the store or an error in the language in use, as the console words it (`tui.remedies`)."""
+    if not text or len(text) > _MAX_LENGTH:
         return text
-    return _translated(language, text)
+    return _translated(i18n.current().language, text)
 
 
 def explain(error: ApplianceError) -> str:

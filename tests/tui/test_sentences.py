@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from appliance.errors import Conflict
+from appliance.errors import Conflict, NotFound
 from appliance.tui import i18n, sentences
+from appliance.tui.remedies import CONSOLE
 from appliance.tui.sentences import Templates
 
 FRENCH = Templates(
@@ -47,6 +50,26 @@ def test_a_sentence_that_nobody_knows_is_left_alone() -> None:
 def test_in_english_nothing_is_changed() -> None:
     error = Conflict("lab-07 is busy.", hint="Wait for it.")
     assert sentences.explain(error) == "lab-07 is busy. Wait for it."
+
+
+@pytest.mark.parametrize("template", CONSOLE)
+def test_a_remedy_of_the_console_takes_the_place_of_one_that_is_written_somewhere(template: str) -> None:
+    from tests.tui import catalogue
+
+    assert "diecast " in template
+    assert template in catalogue.found().sentences
+    assert set(re.findall(r"{\w+}", CONSOLE[template])) <= set(re.findall(r"{\w+}", template))
+
+
+def test_a_remedy_names_a_key_and_no_command() -> None:
+    error = NotFound("There is no host 'lab-99'.", hint="See: diecast host list")
+    assert sentences.explain(error) == "There is no host 'lab-99'. Hosts has them all: key 2."
+    busy = "lab-07 is busy with task 12 (deploy win11, running). Wait for it, or run: diecast task cancel 12"
+    assert sentences.translate(busy).endswith("running). Wait for it, or cancel task 12: key 4, then k.")
+
+
+def test_a_remedy_without_a_key_keeps_its_command() -> None:
+    assert sentences.translate("It is written by: diecast serve") == "It is written by: diecast serve"
 
 
 def test_what_has_no_french_stays_english() -> None:
