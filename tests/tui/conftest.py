@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,20 @@ import pytest
 from appliance.store import Store
 from appliance.tui import i18n, theme
 from tests.tui.kit import furnish
+
+# Modules that start the real program, or the whole application behind a plain test function.
+_WHOLE_PROGRAM = {"test_program.py", "test_terminal.py", "test_screenshots.py"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before the selection by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs the whole application `screen`: `make check` leaves it to `make test`."""
+    for item in items:
+        if item.path.parent != Path(__file__).parent or not isinstance(item, pytest.Function):
+            continue
+        whole = inspect.iscoroutinefunction(item.function) or "snap_compare" in item.fixturenames
+        if whole or item.path.name in _WHOLE_PROGRAM:
+            item.add_marker("screen")
 
 
 @pytest.fixture(autouse=True)
