@@ -100,7 +100,7 @@ class KernelServer:
         exports_file: Path = EXPORTS_FILE,
         settings_file: Path = SETTINGS_FILE,
     ) -> None:
-        self.root = str(images)  # pseudo paths lie below the real one
+        self.root = str(images.resolve())  # pseudo paths lie below the real one, which a symbolic link is not
         self._nfs = nfs
         self._addresses = tuple(addresses)
         self._run = run

@@ -106,7 +106,8 @@ class Controller:
             self._backend.stop()
 
     def _wanted(self, tasks: list[Task]) -> tuple[Export, ...]:
-        return wanted_exports(tasks, self._chunks.root, self._nfs.staging_uid)
+        # A path that leads over a symbolic link is one that nfs-ganesha never finds.
+        return wanted_exports(tasks, self._chunks.root.resolve(), self._nfs.staging_uid)
 
     def _prepared(self) -> list[Task]:
         """The tasks that need exports, each capture with its staging folder."""

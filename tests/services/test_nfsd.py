@@ -214,6 +214,18 @@ def test_a_running_capture_gets_its_folder_its_exports_and_then_the_word(box: Bo
     assert box.store.settings.get("nfs.root") == "/prefix"
 
 
+def test_an_image_folder_behind_a_symbolic_link_is_exported_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    with Store.open(tmp_path / "store.sqlite") as store:
+        box = Box(tmp_path / "link", store)
+        box.controller.start()
+        box.capture()
+        box.controller.round()
+    assert box.backend.exports
+    assert all(export.path.is_relative_to(tmp_path / "disk") for export in box.backend.exports)
+
+
 def test_nothing_is_ready_while_the_back_end_is_in_trouble(box: Box) -> None:
     box.controller.start()
     task = box.capture()
