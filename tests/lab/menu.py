@@ -23,9 +23,8 @@ _SHOWN: tuple[tuple[str, str], ...] = (
     ("o", "Power on"),
     ("d", "On from its disk"),
     ("x", "Pull the plug"),
-    ("c", "Cable out or in"),
-    ("k", "Its keyboard"),
-    ("F10", "Console"),
+    ("c", "Cable out, in"),
+    ("k", "Keyboard"),
 )
 # Keys at a PC, as QEMU names them; letters and digits are called what they are.
 _QEMU = {"enter": "ret", "space": "spc", "backspace": "backspace", "minus": "minus"}

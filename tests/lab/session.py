@@ -14,13 +14,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tests.lab.command import BUILD, ROOT, run
 
-FOLDER = BUILD / "lab" / "shell"
-DESK = BUILD / "lab" / "desk"  # socket
-_SOCKET = BUILD / "lab" / "tmux"
-_LOCK = BUILD / "lab" / "shell.lock"
+_PLACE = Path(os.environ.get("DIECAST_LAB_FOLDER", BUILD / "lab"))  # tests have a lab of their own
+FOLDER = _PLACE / "shell"
+DESK = _PLACE / "desk"  # socket
+_SOCKET = _PLACE / "tmux"
+_LOCK = _PLACE / "shell.lock"
 _INSIDE = "DIECAST_LAB"  # set in the shell's window
 _NAME = "lab"
 _LONGEST = 100  # characters of a socket's path (unix(7): 108)
