@@ -80,6 +80,12 @@ def version_line(seat: Seat, number: int) -> str:
     return next(line for line in seat.lines() if line.startswith(f"  @{number} "))
 
 
+async def until_it_counts(seat: Seat) -> None:
+    """The child works beside the console: wait until it has said how far it is."""
+    while (check := screen_of(seat).verifier.check(UBUNTU2)) is None or check.done == 0:
+        await seat.pilot.pause(0.01)
+
+
 def audit(store: Store) -> list[tuple[str, str]]:
     return [(event.action, event.detail) for event in store.audit.list()]
 
@@ -215,8 +221,7 @@ async def test_progress_is_shown_and_stopping_ends_the_child(store: Store, cli: 
         cli.hold()
         await seat.pilot.press("v")
         verifier = screen_of(seat).verifier
-        while verifier.checks[UBUNTU2].done == 0:
-            await seat.pilot.pause(0.01)
+        await until_it_counts(seat)
         await seat.look()
         assert "▸ 40 %" in version_line(seat, 2)
         await seat.press("k")
@@ -232,8 +237,7 @@ async def test_who_leaves_the_console_leaves_no_child_behind(store: Store, cli: 
     async with images(store, cli, "tab") as seat:
         cli.hold()
         await seat.pilot.press("v")
-        while screen_of(seat).verifier.checks[UBUNTU2].done == 0:
-            await seat.pilot.pause(0.01)
+        await until_it_counts(seat)
         assert cli.runs
     async with asyncio.timeout(60):
         while cli.runs:
