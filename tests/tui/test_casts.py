@@ -170,6 +170,7 @@ async def test_without_a_cast_it_says_how_to_make_one(empty: Store) -> None:
     empty.hosts.add("lab-01", ["52:54:00:aa:01:01"])
     async with casts(empty) as seat:
         assert "There was no cast yet." in seat.text()
+        assert "lets some join" not in seat.text()  # there is nothing to join
         for key in ("b", "m", "p", "x", "k", "j", "enter", "u"):
             await seat.press(key)
         assert screen_of(seat).is_current
@@ -251,6 +252,12 @@ async def test_the_room_can_show_only_those_that_need_somebody(store: Store) -> 
         assert [cell.name for cell in screen_of(seat).room.rows] == ["lab-06"]
         await seat.press("u")
         assert len(screen_of(seat).room.rows) == 6
+
+
+async def test_a_room_without_trouble_does_not_say_that_nobody_takes_part(store: Store) -> None:
+    async with casts(store, "u", "u") as seat:
+        assert screen_of(seat).room.rows == []
+        assert "Nothing here matches" in seat.text()
 
 
 async def test_enter_leads_into_the_room_and_to_the_task_of_a_pc(store: Store) -> None:

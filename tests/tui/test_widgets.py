@@ -100,7 +100,7 @@ async def test_the_cursor_stays_at_its_row_when_rows_come_and_go() -> None:
 
 async def test_the_words_of_an_empty_list_are_broken_into_lines() -> None:
     app = Lists([])
-    app.list._empty = "There is nothing."
+    app.list.empty = "There is nothing."
     async with app.run_test(size=(12, 12)):
         assert [line.strip() for line in shown_lines(app)[1:3]] == ["There is", "nothing."]
 

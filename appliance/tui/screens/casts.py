@@ -37,6 +37,8 @@ VIEWS: tuple[tuple[str, str], ...] = (
     (UNFINISHED, N_("PCs that are not done")),
     (TROUBLE, N_("PCs in trouble, or by NFS")),
 )
+_NO_PC = N_("No PC takes part yet. j lets some join.")
+_NOT_SO = N_("Nothing here matches what you look for.")  # of those that take part
 _MOST_FIGURES = 6  # lines
 _MOST_MBIT = 100_000
 
@@ -168,6 +170,8 @@ class CastsScreen(NumberedScreen):
         if not self._made_of or not all(a is b for a, b in zip(made_of, self._made_of, strict=True)):
             self._made_of = made_of
             self._cells = cells(snapshot, members)
+        waits = cast is not None and cast.state is CastState.OPEN
+        self.room.empty = _NOT_SO if self._cells else _NO_PC if waits else ""
         self.room.put(self._in_view())
         self._show_figures(cast, members)
         for selector in ("#room-title", "#cell"):

@@ -73,8 +73,7 @@ class RoomGrid(RowList[Cell]):
             Column[Cell](N_("Progress"), percent, 5, sort=lambda cell: cell.share),
             Column[Cell](N_("How"), how, 8, sort=lambda cell: (not cell.in_trouble, cell.how, cell.why)),
         ]
-        empty = N_("No PC takes part yet. j lets some join.")
-        super().__init__(columns, lambda cell: cell.member.task_id, empty=empty, marks=True, titles=False, id=id)
+        super().__init__(columns, lambda cell: cell.member.task_id, marks=True, titles=False, id=id)
 
     @property
     def _plan(self) -> Plan:
@@ -87,7 +86,7 @@ class RoomGrid(RowList[Cell]):
     def visible_lines(self) -> list[tuple[Line, str]]:
         width, height = self.size
         if not self._rows:
-            text = _("Nothing here matches what you look for.") if self._words else _(self._empty)
+            text = _("Nothing here matches what you look for.") if self._words else _(self.empty)
             return [(((f" {clean(text)}", "dim"),), "")]
         found = self._plan
         draw = _DRAW[found.size]

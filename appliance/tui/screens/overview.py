@@ -24,6 +24,7 @@ SERVICES = ("dhcp", "tftp", "http", "nfs", "cast", "scheduler")
 _MOST_NEEDS = 6  # on a small screen; the rest is counted
 _AROUND = 32  # cells of percent, rate and time left
 _NAME = 24  # least cells of what it is about
+_MOST_NAME = 60  # so that its bar is not far away
 _BAR = 16  # cells in 80 columns
 _MODES = {"full": N_("full DHCP"), "proxy": N_("proxy DHCP"), "off": N_("no DHCP")}
 _ORDER = (TaskState.RUNNING, TaskState.VERIFYING, TaskState.BOOTING, TaskState.WAITING, TaskState.SCHEDULED)
@@ -232,7 +233,7 @@ def _bar_width(width: int) -> int:
 
 def _name_width(width: int) -> int:
     """Cells for what a line is about."""
-    return max(8, width - _AROUND - _kind_width() - 1 - _bar_width(width))
+    return max(8, min(_MOST_NAME, width - _AROUND - _kind_width() - 1 - _bar_width(width)))
 
 
 def _bar_line(kind: str, what: str, share: float, state: str, left: str, width: int) -> Line:

@@ -93,7 +93,7 @@ class TasksScreen(NumberedScreen):
             Column(N_("Rate"), _rate, 10, rank=3, right=True, sort=lambda task: task.rate_bytes_s),
             Column(N_("Left"), _left, 7, rank=2, right=True, sort=lambda task: words.seconds_left(task) or 0.0),
             Column(N_("Since"), self._since, 16, rank=5, sort=_began),
-            Column(N_("What"), lambda task: sentences.translate(task.error or task.phase), 20, rank=6, most=60),
+            Column(N_("What"), _what, 20, rank=6, most=60),
             Column(N_("ID"), lambda task: str(task.id), 5, rank=3, right=True, sort=lambda task: task.id),
         ]
 
@@ -253,6 +253,11 @@ def _progress(task: Task, width: int) -> Line:
 
 def _rate(task: Task) -> str:
     return words.rate(task.rate_bytes_s) if task.state is TaskState.RUNNING and task.rate_bytes_s else ""
+
+
+def _what(task: Task) -> str:
+    """Why it failed, or what its PC is at."""
+    return sentences.translate(task.error or ("" if task.state.is_final else task.phase))
 
 
 def _left(task: Task) -> str:

@@ -132,7 +132,7 @@ class RowList(Lines, Generic[R], can_focus=True):
         super().__init__(id=id)
         self.columns = list(columns)
         self._key = key
-        self._empty = empty
+        self.empty = empty
         self._marks = marks
         self._titles = titles
         self._sort = sort
@@ -247,7 +247,7 @@ class RowList(Lines, Generic[R], can_focus=True):
             lines.append((self._title_line(places), "head"))
         body = height - self._head
         if not self._rows:
-            text = _("Nothing here matches what you look for.") if self._words else _(self._empty)
+            text = _("Nothing here matches what you look for.") if self._words else _(self.empty)
             return [*lines, *((((part, "dim"),), "") for part in wrap(clean(text), width - 1)[:body])]
         size = (width, body)
         for y, row in enumerate(self._rows[self.top : self.top + body]):
