@@ -96,7 +96,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._notice_until = 0.0
         self._kept: dict[str, ConsoleScreen] = {}
         self._touched = time.monotonic()
-        self._asked_who = False
+        self.asked_who = False  # whether the store was read, and the console locked if it has operators
         self.picture = Snapshot()  # what screens may show
         self.locked = False
         self._waiting: list[Callable[[], object]] = []
@@ -150,8 +150,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def on_changed(self) -> None:
         snapshot = self.model.take()
-        if snapshot.loaded and not self._asked_who:
-            self._asked_who = True
+        if snapshot.loaded and not self.asked_who:
+            self.asked_who = True
             self._apply_settings()
             if snapshot.operators:
                 self.lock()
@@ -274,7 +274,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.notice = (text, role)
         self._notice_until = time.monotonic() + NOTICE_S
         for screen in self.screen_stack:
-            if isinstance(screen, ConsoleScreen) and screen.is_mounted:
+            if isinstance(screen, ConsoleScreen) and screen.is_there:
                 screen.renew_frame()
 
     def who(self) -> str:
@@ -327,7 +327,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def _redraw(self) -> None:
         for screen in self.screen_stack:
-            if isinstance(screen, ConsoleScreen) and screen.is_mounted:
+            if isinstance(screen, ConsoleScreen) and screen.is_there:
                 screen.redraw()
 
     # -- lock and leaving

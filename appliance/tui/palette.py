@@ -49,6 +49,9 @@ def items(app: ConsoleApp) -> Iterator[Item]:
             yield _action("", key.name, key, "")
     for entry in SCREENS:
         yield Item((GO, entry.name, ""), _(entry.title), _("screen, key {key}").format(key=entry.key))
+        for part in getattr(load(entry.path), "PARTS", ()):
+            hint = _("{screen}, key {key}").format(screen=_(entry.title), key=entry.key)
+            yield Item((ACT, entry.name, f"{part.NAME}."), _(part.TITLE), hint)
     for entry in SCREENS:
         if here is None or entry.name != here.NAME:
             yield from _others(app, entry.name, load(entry.path).actions(), _(entry.title), set())

@@ -84,6 +84,10 @@ class Session:
             return _("Only an admin may do that; {name} is no admin.").format(name=self.name)
         return _("{name} may look, but change nothing.").format(name=self.name)
 
+    def may_not_yet(self, need: str) -> str:
+        """Empty, or that the store was not read yet: before that nobody knows whether it has operators."""
+        return "" if not need or self.app.asked_who else _("Reading the store ...")
+
     def do(
         self,
         action: str,
@@ -102,7 +106,7 @@ class Session:
         a moment, `then` gets the result. An `ApplianceError` goes to `failed` (a form shows it beside its fields), or
         is shown in the notice line.
         """
-        refusal = self.may(need)
+        refusal = self.may(need) or self.may_not_yet(need)
         if refusal:
             self.app.say(refusal, "alarm")
             return
@@ -145,7 +149,7 @@ class Session:
 
         Afterwards `then` gets how many were changed, and the first error is shown with the number of those that failed.
         """
-        refusal = self.may(need)
+        refusal = self.may(need) or self.may_not_yet(need)
         if refusal:
             self.app.say(refusal, "alarm")
             return

@@ -8,7 +8,7 @@ form, a quick hand) is read at once: text typed after Tab would still go to the 
 - A key that does something waits for the workers that it started, a moment: a form that writes to the store is closed
   before the next letter comes. Keys that only move a cursor wait for none, and no key waits long for anything.
 - Esc and a character read at once are what Alt and that key send. No key of ours has Alt: it is Esc, then the key.
-- A dialog that warns and wants only Enter does not take keys that were typed before it was drawn (`Screen.refuses`).
+- A dialog that warns and wants only Enter takes no key but Esc that was typed before it was drawn (`Wary.refuses`).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def _keep_escape() -> None:
     It waits for the rest of a sequence after Esc; for Esc and 4 it has the cent sign, as a Mac's terminal means it, and
     for most others the second key alone.
     """
-    for char in map(chr, (0x0D, *range(0x20, 0x7F))):
-        if char not in "[O":  # these begin sequences
+    for char in map(chr, range(1, 0x7F)):
+        if char not in ("[", "O", _ESC):  # these begin sequences
             ANSI_SEQUENCES_KEYS[_ESC + char] = (_After(_ESCAPE_AND + char),)  # type: ignore[index]
 
 
@@ -108,7 +108,7 @@ class TypeAhead:
     async def _work(self) -> None:
         while self._waiting:
             event = self._waiting.popleft()
-            if isinstance(self._app.screen, Wary) and self._app.screen.refuses(event.time):
+            if self._is_refused(event):
                 continue
             workers = set(self._app.workers)
             if not self._app.call_later(self._press, event):
@@ -116,6 +116,10 @@ class TypeAhead:
             await self._settled()
             if not isinstance(event, events.Key) or event.key not in _MOVES:
                 await self._wait_for(workers)
+
+    def _is_refused(self, event: events.Event) -> bool:
+        screen = self._app.screen
+        return isinstance(screen, Wary) and screen.refuses(event.time) and getattr(event, "key", "") != "escape"
 
     async def _wait_for(self, before: set[Worker[object]]) -> None:
         """Wait for workers that were not there `before`, and for what they brought about."""

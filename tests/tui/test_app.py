@@ -16,7 +16,8 @@ from appliance.tui.screens.base import ConsoleScreen
 from appliance.tui.screens.lock import LockScreen
 from appliance.tui.screens.table import JOBS, SCREENS, load
 from appliance.tui.widgets.glyphs import drawable
-from tests.tui.kit import LARGE, SMALL, console
+from appliance.tui.widgets.status import OneLine
+from tests.tui.kit import LARGE, SMALL, Seat, console, make_app
 
 PASSWORD = "correct horse"
 
@@ -117,6 +118,16 @@ async def test_the_palette_finds_screens_and_actions_by_some_letters(store: Stor
         assert "Cancel 1 task?" in seat.text()
 
 
+async def test_the_palette_leads_to_every_part_of_a_screen(store: Store) -> None:
+    async with console(store) as seat:
+        for words, title in (("leases", " Leases 0 "), ("rooms", " Rooms 2 "), ("audit", " Audit ")):
+            await seat.press("ctrl+p")
+            await seat.type(words)
+            await seat.press("enter")
+            head = seat.app.screen.query_one("#parts", OneLine)._drawn[0][0]
+            assert (title, "tab") in head
+
+
 async def test_a_viewer_is_told_why_not_and_sees_no_keys_that_change(store: Store) -> None:
     async with console(store, role=Role.VIEWER) as seat:
         await seat.press("4")
@@ -196,6 +207,22 @@ async def test_where_operators_exist_nothing_is_shown_before_one_signs_in(staffe
         await sign_in(seat.app, seat.press, "marie", "wrong word")
         assert "do not belong together" in seat.text()
         assert isinstance(seat.app.screen, LockScreen)
+
+
+async def test_before_the_store_was_read_nothing_can_be_changed(staffed: Store) -> None:
+    app = make_app(staffed.path)
+    app.model.start = lambda: None  # type: ignore[method-assign]
+    async with app.run_test(size=SMALL) as pilot:
+        seat = Seat(app, pilot)
+        for key in ("2", "a", "c"):
+            await pilot.press(key)
+            await app.typed.done()
+        assert len(app.screen_stack) == 2  # Textual's own, and a numbered one
+        assert "Reading the store ..." in seat.lines()[-2]
+        app.session.do("host add", "x", lambda opened: opened.hosts.add("x", ["52:54:00:00:00:01"]))
+        await seat.settle()
+        assert isinstance(app.screen, LockScreen)
+    assert "x" not in [host.name for host in staffed.hosts.list()]
 
 
 async def test_an_operator_brings_role_and_language(staffed: Store) -> None:

@@ -183,8 +183,10 @@ def test_a_warning_is_not_answered_by_a_key_typed_before_it_was_there(
     terminal.waits_for("win11-master")
     terminal.press("2/lab-05\rz\r")
     terminal.waits_for("Enter: go ahead")
-    terminal.press("\x1b4")
+    terminal.press("\x1b\x10tasks\r")  # the dialog goes, the palette comes
     terminal.waits_for("all tasks")
+    terminal.press("2z\x1b4u")
+    terminal.waits_for("unfinished tasks")
     with _store(config) as store:
         assert not store.hosts.get("lab-05").sealed
     terminal.seen = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from appliance.events import TaskKind, TaskState
 from appliance.store import Store
+from appliance.tui.screens.tasks import TaskPage
 from tests.tui.kit import LARGE, NOON, SMALL, Seat, console, make_app, pressing
 
 
@@ -118,6 +120,26 @@ async def test_keys_that_do_not_fit_a_task_say_so(store: Store) -> None:
         await at(seat, "lab-18")
         await seat.press("r")
         assert "None of them has ended." in seat.text()
+
+
+async def test_a_page_that_is_closed_before_it_was_read_stays_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, read = threading.Event(), TaskPage._read
+
+    def slow(page: TaskPage, opened: Store) -> Any:
+        release.wait(20)
+        return read(page, opened)
+
+    monkeypatch.setattr(TaskPage, "_read", slow)
+    async with console(store) as seat:
+        await seat.press("4")
+        for key in ("enter", "escape"):
+            await seat.pilot.press(key)
+            await seat.app.typed.done()
+        release.set()
+        await seat.settle()
+        assert seat.app.screen is seat.app.base_screen
 
 
 async def test_the_list_shows_all_unfinished_or_failed_tasks(store: Store) -> None:

@@ -90,7 +90,7 @@ class WatchPage(Page[Capturing]):
 
     def _found(self, events: list[TaskEvent]) -> None:
         self._verifying = next((each.at for each in events if each.state is TaskState.VERIFYING), None)
-        if self.job.page is self:
+        if self.job.page is self and self.job.is_there:
             self.job.show(self.snapshot)
 
     def _head(self, snapshot: Snapshot, task: Task) -> Line:

@@ -192,7 +192,7 @@ def _row(version: ImageVersion, snapshot: Snapshot) -> VersionRow:
 
 def selected_hosts(screen: ConsoleScreen | None) -> list[Host]:
     """The hosts that are chosen on a screen: marked ones, or the one at the cursor."""
-    rows = screen.main_list() if screen is not None and screen.is_mounted else None
+    rows = screen.main_list() if screen is not None and screen.is_there else None
     if screen is None or rows is None:
         return []
     found = [_host_of(row, screen.snapshot) for row in rows.chosen]
@@ -201,13 +201,13 @@ def selected_hosts(screen: ConsoleScreen | None) -> list[Host]:
 
 def marked_hosts(screen: ConsoleScreen | None) -> list[Host]:
     """As `selected_hosts`, but only where somebody has marked rows."""
-    rows = screen.main_list() if screen is not None and screen.is_mounted else None
+    rows = screen.main_list() if screen is not None and screen.is_there else None
     return selected_hosts(screen) if rows is not None and rows.marked else []
 
 
 def selected_version(screen: ConsoleScreen | None) -> ImageVersion | None:
     """The image or version at a screen's cursor."""
-    rows = screen.main_list() if screen is not None and screen.is_mounted else None
+    rows = screen.main_list() if screen is not None and screen.is_there else None
     row = rows.row if rows is not None else None
     if screen is None or row is None or isinstance(row, Host):
         return None

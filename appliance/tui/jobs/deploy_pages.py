@@ -318,7 +318,7 @@ class Lost(Page[Deploying]):
         self._again()
 
     def _again(self) -> None:
-        if self.job.page is self and self.job.is_mounted:
+        if self.job.page is self and self.job.is_there:
             self.job.show(self.snapshot)
 
     def targets(self) -> list[lost.Target]:

@@ -299,7 +299,7 @@ class Arrivals(Page["NewPcsJob"]):
 
     def _found(self, models: dict[int, str]) -> None:
         self._models.update(models)
-        if self.job.page is self and self.job.is_mounted:
+        if self.job.page is self and self.job.is_there:
             self._list.renew()
 
     async def row_opened(self, row: Task) -> None:

@@ -258,7 +258,7 @@ class ModePage(ListPage[WizardJob]):
             self._trouble = sentences.explain(error)
         await asyncio.to_thread(self.console.model.look)
         self._listening = False
-        if self.job.page is self and self.job.is_attached:
+        if self.job.page is self and self.job.is_there:
             self.job.call_later(self._propose)
 
     def _propose(self) -> None:

@@ -166,7 +166,7 @@ class TestPage(Page[WizardJob]):
 
     def _tell(self, doing: str) -> None:
         self._doing = doing
-        if self.job.page is self and self.job.is_attached:
+        if self.job.page is self and self.job.is_there:
             self.show(self.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:

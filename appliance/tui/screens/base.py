@@ -82,6 +82,11 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         """The newest picture that may be shown: none before somebody has signed in, the last one while it is locked."""
         return self.console.picture
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its widgets can be drawn. What was read for a page may come when that has been closed."""
+        return self.is_mounted and self.is_attached and bool(self.children)
+
     # -- for subclasses
 
     def body(self) -> ComposeResult:
@@ -153,14 +158,14 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
 
     def receive(self, snapshot: Snapshot) -> None:
         """A new picture: the banner, then the screen's own."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         self.query_one(Banner).put(snapshot.trouble, self.size.width, loaded=snapshot.loaded)
         self.show(snapshot)
 
     def renew_frame(self) -> None:
         """Draw notice, keys and tabs again if they have changed."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         for line in self.query("#tabs, #notice, #keys").results(OneLine):  # none yet while the screen is being made
             line.renew()
@@ -179,7 +184,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         key = next((key for key in (*self.KEYS, *keys.GLOBAL) if key.name == name), None)
         if key is None:
             return
-        refusal = self.session.may(key.need)
+        refusal = self.session.may(key.need) or self.session.may_not_yet(key.need)
         if refusal:
             self.console.say(refusal, "alarm")
             return

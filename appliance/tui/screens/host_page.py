@@ -89,7 +89,7 @@ class HostPage(OverScreen):
 
     def _read(self, found: Found) -> None:
         self._found = found
-        if self.is_mounted:
+        if self.is_there:
             self._draw()
 
     def _draw(self) -> None:

@@ -229,7 +229,7 @@ class ImagesScreen(NumberedScreen):
 
     def _told(self) -> None:
         """A verification has come further."""
-        if self.is_mounted and self.is_current:
+        if self.is_there and self.is_current:
             self.versions.renew()
             self._show_detail()
         for screen in self.app.screen_stack:
@@ -248,7 +248,7 @@ class ImagesScreen(NumberedScreen):
         child.start(self.console, "image", "usage", "--json", then=then, failed=failed, group="image-usage")
 
     def _usage_known(self) -> None:
-        if self.is_mounted:
+        if self.is_there:
             self.show(self.snapshot)
             self.images.renew()
             self.versions.renew()

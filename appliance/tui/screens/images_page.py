@@ -109,7 +109,7 @@ class VersionPage(OverScreen):
 
     def renew(self) -> None:
         """Draw what is known now."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         page, version = self.query_one("#page", Text), self._version
         width = max(40, page.size.width)

@@ -205,10 +205,12 @@ class PartsScreen(NumberedScreen):
         return [(f"{part.NAME}.{key.name}", key) for part in cls.PARTS for key in part.KEYS]
 
     async def action_act(self, name: str) -> None:
+        """`part.action` does it in that part; `part.` only leads there."""
         part, dot, action = name.partition(".")
         if dot:
             self.change_part(self.named_part(part))
-        await super().action_act(action or name)
+        if action or not dot:
+            await super().action_act(action or name)
 
     def _do(self, name: str) -> Any:
         """An action of the part in sight, or of the first that has it."""

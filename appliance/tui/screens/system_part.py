@@ -39,7 +39,7 @@ class SystemPart(Part):
 
     def renew(self) -> None:
         """Its rows have changed otherwise than by a snapshot."""
-        if self.screen.is_mounted and self.screen.part is self:
+        if self.screen.is_there and self.screen.part is self:
             self.screen.show(self.screen.snapshot)
 
 

@@ -328,7 +328,7 @@ class TaskPage(OverScreen):
         self._draw()
 
     def _draw(self) -> None:
-        if self._known is None or not self.is_mounted:
+        if self._known is None or not self.is_there:
             return
         page = self.query_one("#page", Text)
         width = max(20, page.size.width - 3)
