@@ -29,11 +29,11 @@ from tests.bench.kit import running
 from tests.tui.terminal import LINES, Pty, Screen
 
 STARTS = 7
-WATCH_S = 6.0  # on each screen, without a key
+WATCH_S = 5.0  # on each screen, without a key
 PAUSE_S = (0.12, 0.32)  # between two keys: faster than a person reads
 GIVEN_UP_S = 2.0  # a key that shows nothing by then counts so much
 FIRST_ROOM = "r01-01"
-_MOVES = ["down"] * 24 + ["up"] * 12 + ["pagedown", "down", "down", "pagedown", "up", "home"] * 2
+_MOVES = ["down"] * 40 + ["up"] * 20 + ["pagedown", "down", "down", "pagedown", "up", "home"] * 3
 
 Look = Callable[[Screen], Any]
 
@@ -156,7 +156,7 @@ def _parts(screen: Screen) -> Iterator[tuple[str, list[Press]]]:
     around = [key for key, _title in (*screens[1:], screens[0])]
     for (_key, title), following in zip(screens, around, strict=True):
         yield title, [*_presses(title), Press(following, "first look", tab)]
-    yield "all", [Press(key, "screen", tab) for key in around * 3]
+    yield "all", [Press(key, "screen", tab) for key in around * 6]
 
 
 def _presses(title: str) -> list[Press]:
