@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import BOOT_S
+from tests.lab.command import run
 from tests.lab.network import remove_stale
 from tests.lab.pc import mac_for
 from tests.tui.terminal import Tmux
@@ -15,8 +17,15 @@ from tests.tui.terminal import Tmux
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(400)]
 
 
-def test_the_lab_is_worked_from_one_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def own_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A lab beside the one that somebody may have open. It outlives its terminal, so a test that fails must end it."""
     monkeypatch.setenv("DIECAST_LAB_FOLDER", str(tmp_path))
+    yield
+    run(["tmux", "-S", tmp_path / "tmux", "kill-server"], ok=(0, 1))
+
+
+def test_the_lab_is_worked_from_one_terminal(own_lab: None) -> None:
     with Tmux([sys.executable, "-m", "tests.lab.shell"], term="linux") as person:
         person.waits_for("First start +step 1 of", 120)
         person.press("C-q")
