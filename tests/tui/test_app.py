@@ -10,7 +10,7 @@ from textual.binding import Binding
 from appliance.events import Role
 from appliance.model import Operator
 from appliance.store import Store
-from appliance.tui import keys, theme
+from appliance.tui import i18n, keys, theme
 from appliance.tui.app import LOCK_SETTING, THEME_SETTING, ConsoleApp
 from appliance.tui.screens.base import ConsoleScreen
 from appliance.tui.screens.lock import LockScreen
@@ -128,6 +128,15 @@ async def test_the_palette_leads_to_every_part_of_a_screen(store: Store) -> None
             assert (title, "tab") in head
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+async def test_the_titles_of_all_parts_fit_a_small_screen(store: Store, language: str) -> None:
+    async with console(store, language=language) as seat:
+        for entry in SCREENS:
+            for part in getattr(load(entry.path), "PARTS", ()):
+                await seat.press(entry.key)
+                assert i18n._(part.TITLE) in seat.text(), (entry.name, part.TITLE)
+
+
 async def test_a_viewer_is_told_why_not_and_sees_no_keys_that_change(store: Store) -> None:
     async with console(store, role=Role.VIEWER) as seat:
         await seat.press("4")
@@ -223,6 +232,12 @@ async def test_before_the_store_was_read_nothing_can_be_changed(staffed: Store) 
         await seat.settle()
         assert isinstance(app.screen, LockScreen)
     assert "x" not in [host.name for host in staffed.hosts.list()]
+
+
+async def test_a_password_is_drawn_in_signs_that_console_fonts_have(staffed: Store) -> None:
+    async with console(staffed) as seat:
+        await seat.press("tab", "a", "b", "c")
+        assert seat.line_with("Password").split()[-2:] == ["***", "│"]
 
 
 async def test_an_operator_brings_role_and_language(staffed: Store) -> None:

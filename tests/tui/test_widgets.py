@@ -236,6 +236,16 @@ def test_tabs_and_keys_fit_eighty_columns() -> None:
     assert any(label.strip() == "Help" for label, _role in line)
 
 
+def test_a_role_gives_way_to_keys_that_everybody_needs() -> None:
+    from appliance.tui import keys
+
+    own, common = keys.take("move", "open"), keys.take("capture", "deploy", "new_pcs", "help")
+    narrow = "".join(text for text, _role in key_line(62, own, common, "marie, operator"))
+    assert "Deploy" in narrow
+    assert narrow.endswith(" marie ")
+    assert key_line(100, own, common, "marie, operator")[-1][0] == "marie, operator "
+
+
 def test_a_notice_stands_in_the_rule() -> None:
     assert width_of(rule(40, "Done", "notice")) == 40
     assert width_of(rule(40, "x" * 100, "notice")) == 40

@@ -187,16 +187,23 @@ class PartsScreen(NumberedScreen):
             self.change_part(self.parts[0])
 
     def _parts_line(self, width: int) -> Line:
-        pieces: list[tuple[str, str]] = []
-        for part in self.parts:
-            text = f" {_(part.TITLE)} {words.number(part.count(self.snapshot))} "
-            pieces.append((text, "tab" if part is self.part else "dim"))
-        line = tuple(pieces)
+        line = self._titles()
+        if width_of(line) > width:
+            line = self._titles(nought=False)
         marked = len(self.part.table.marked)
         notes = [self.part.note(), _("{n} marked").format(n=words.number(marked)) if marked else ""]
         note = clean(", ".join(filter(None, notes)))
         room = width - width_of(line) - 2
         return spread(line, ((note[: max(0, room)] + " ", "strong"),), width) if note and room > 3 else line
+
+    def _titles(self, *, nought: bool = True) -> Line:
+        """The parts, each with its number of rows; without `nought` a part that has none shows no number."""
+        pieces: list[tuple[str, str]] = []
+        for part in self.parts:
+            count = part.count(self.snapshot)
+            number = f"{words.number(count)} " if count or nought else ""
+            pieces.append((f" {_(part.TITLE)} {number}", "tab" if part is self.part else "dim"))
+        return tuple(pieces)
 
     # -- keys
 

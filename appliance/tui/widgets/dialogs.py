@@ -33,6 +33,7 @@ from appliance.tui.widgets.status import OneLine
 T = TypeVar("T")
 WIDTH = 72
 _ROOM = WIDTH - 4  # cells inside border and padding
+_FEWEST, _MOST = 3, 14  # lines of a list to pick from
 _HINT = 28  # cells of what stands behind a name that can be picked, at most
 
 
@@ -246,7 +247,7 @@ class Item:
 class Pick(Dialog[Any]):
     """Choose one of a list by arrows, or by typing some letters of it. Gives its key."""
 
-    DEFAULT_CSS = "Pick > #box > RowList { height: 14; } Pick > #box > Entry { margin-bottom: 1; }"
+    DEFAULT_CSS = "Pick > #box > Entry { margin-bottom: 1; }"
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = (
         (N_("Enter"), N_("Choose")),
         (N_("Esc"), N_("Back")),
@@ -266,7 +267,9 @@ class Pick(Dialog[Any]):
             Column[Item](N_("Name"), lambda item: item.label, 30, rank=0, most=_ROOM),
             Column[Item](N_("What"), lambda item: item.hint, hint, role=lambda item: "dim"),
         ]
-        yield RowList[Item](columns, lambda item: item.key, empty=self._empty, titles=False, id="pick-rows")
+        rows = RowList[Item](columns, lambda item: item.key, empty=self._empty, titles=False, id="pick-rows")
+        rows.styles.height = max(_FEWEST, min(len(self._items), _MOST))
+        yield rows
 
     def on_mount(self) -> None:
         self._list.put(self._items)

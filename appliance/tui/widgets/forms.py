@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.text import Text as RichText
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -54,6 +55,12 @@ class Entry(Input):
     def __init__(self, value: str = "", *, password: bool = False, id: str | None = None) -> None:
         super().__init__(value, password=password, id=id, select_on_focus=False)
         self.cursor_blink = False
+
+    @property
+    def _value(self) -> RichText:
+        """What is drawn: a secret in signs that every font has, unlike Textual's own."""
+        shown = "*" * len(self.value) if self.password else self.value
+        return RichText(shown, no_wrap=True, overflow="ignore", end="")
 
     def insert_text_at_cursor(self, text: str) -> None:
         super().insert_text_at_cursor("".join(char for char in text if drawable(char) or char.isprintable()))

@@ -11,6 +11,8 @@ from appliance.tui.snapshot import Trouble
 from appliance.tui.widgets.glyphs import LINE, clean
 from appliance.tui.widgets.lines import Line, Lines, cut, spread, width_of, wrap
 
+_COMMON = 2  # keys of every screen that are worth more than an operator's role
+
 
 class OneLine(Lines):
     """A line that a function makes whenever it is drawn."""
@@ -56,22 +58,28 @@ def tabs(width: int, box: str, screens: Sequence[tuple[str, str, bool]], right: 
 def key_line(width: int, own: Sequence[Key], common: Sequence[Key], right: str) -> Line:
     """The keys that fit: the screen's own first, the last common one (help) always.
 
-    Behind them `right`, who it is; what is after its comma gives way to the screen's own keys.
+    Behind them `right`, who it is; what is after its comma gives way to the screen's own keys and two common ones.
     """
     tail = _pieces(common[-1]) if common else ()
     every = [_pieces(key) for key in (*own, *common[:-1])]
-    wanted = 1 + sum(map(width_of, every[: len(own)])) + width_of(tail)
-    who = next((text for text in (right, right.partition(",")[0]) if wanted + len(text) + 1 <= width), right)
-    if len(who) > width // 3 or wanted + len(who) + 1 > width:
-        who = right.partition(",")[0][: width // 4]
-    said: Line = ((clean(who) + " ", "dim"),) if who else ()
-    room = width - width_of(tail) - width_of(said) - 1
-    kept: tuple[tuple[str, str], ...] = ((" ", ""),)
-    for pieces in every:
-        if width_of(kept) + width_of(pieces) > room:
-            break
-        kept += pieces
-    return spread((*kept, *tail), said, width)
+    short = clean(right.partition(",")[0][: width // 4])
+    wanted = len(_fitting(every, width - width_of(tail) - len(short) - 2)[: len(own) + _COMMON])
+    kept = _fitting(every, width - width_of(tail) - len(right) - 2)
+    who = clean(right)
+    if len(kept) < wanted or len(right) > width // 3:
+        who, kept = short, _fitting(every, width - width_of(tail) - len(short) - 2)
+    said: Line = ((who + " ", "dim"),) if who else ()
+    return spread(((" ", ""), *(piece for pieces in kept for piece in pieces), *tail), said, width)
+
+
+def _fitting(every: Sequence[Line], room: int) -> Sequence[Line]:
+    """The first ones that fit."""
+    used = 1
+    for count, pieces in enumerate(every):
+        used += width_of(pieces)
+        if used > room:
+            return every[:count]
+    return every
 
 
 def _pieces(key: Key) -> Line:
