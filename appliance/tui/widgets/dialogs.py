@@ -160,19 +160,13 @@ class Confirm(Dialog[bool]):
         self._lines = lines
         self._word = word
         self._danger = danger
-        self._drawn_at = math.inf
+        self._yes: Yes | None = None
         if not word:
             self.keys = ()  # `Yes` says it
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._is_drawn)
-
-    def _is_drawn(self) -> None:
-        self._drawn_at = time.monotonic()
-
     def refuses(self, typed_at: float) -> bool:
         """A warning that nobody can have read is not answered by a key that was on its way (`tui.typeahead`)."""
-        return self._danger and not self._word and typed_at <= self._drawn_at
+        return self._danger and not self._word and (self._yes is None or typed_at <= self._yes.drawn_at)
 
     def body(self) -> ComposeResult:
         yield words(self._lines, "warn" if self._danger else "")
@@ -180,7 +174,8 @@ class Confirm(Dialog[bool]):
             label = _("Type {word} to go ahead").format(word=self._word)
             yield FormRows([Field("word", _("Confirm"), hint=label, check=self._is_typed)])
         else:
-            yield Yes()
+            self._yes = Yes()
+            yield self._yes
 
     def _is_typed(self, text: str) -> str:
         if text == self._word:
@@ -204,9 +199,14 @@ class Yes(OneLine, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(lambda width: ((_("Enter: go ahead. Esc: leave it."), "strong"),))
+        self.drawn_at = math.inf  # when it was first made for the terminal, in seconds of `time.monotonic`
 
     def on_mount(self) -> None:
         self.focus()
+
+    def make_line(self, index: int, width: int) -> Line:
+        self.drawn_at = min(self.drawn_at, time.monotonic())
+        return super().make_line(index, width)
 
     def action_say(self) -> None:
         self.post_message(self.Said())
