@@ -1,4 +1,4 @@
-"""The units as systemd itself reads them, and that each service can do its work with what its unit leaves it."""
+"""The units as systemd itself reads them, and what they leave to each service."""
 
 from __future__ import annotations
 
@@ -6,45 +6,83 @@ import os
 import re
 import shutil
 import subprocess
-from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
+from appliance.cli.program import COMMANDS
 from appliance.services.runtime import MODULES, STOP_GRACE_S
+from tests.systemd.units import COMMON, UNITS, installed, one, read
 
-UNITS = Path(__file__).parents[2] / "systemd"
-COMMON = UNITS / "diecast-.service.d" / "common.conf"
+ONCE = ("verify", "backup")  # run by timers
+CONSOLE = UNITS / "diecast-console@.service"
+MOST_EXPOSED = 2.5  # of 10, as systemd-analyze counts
 
 
-def read(path: Path) -> ConfigParser:
-    parser = ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(path)
-    return parser
+def unit(name: str) -> Path:
+    return UNITS / f"diecast-{name}.service"
 
 
 def test_every_service_has_a_unit_that_starts_it_and_the_target_wants_it() -> None:
-    assert sorted(path.name for path in UNITS.glob("*.service")) == sorted(
-        f"diecast-{name}.service" for name in MODULES
-    )
-    wanted = read(UNITS / "diecast.target")["Unit"]["Wants"].split()
+    expected = [*map(unit, (*MODULES, *ONCE)), CONSOLE]
+    assert sorted(UNITS.glob("*.service")) == sorted(expected)
+    wanted = " ".join(read(UNITS / "diecast.target")["Unit"]["Wants"]).split()
     for name in MODULES:
-        unit = read(UNITS / f"diecast-{name}.service")
-        assert unit["Service"]["ExecStart"] == f"/usr/bin/diecast serve {name}"
-        assert unit["Service"]["CapabilityBoundingSet"].strip()
+        service = read(unit(name))["Service"]
+        assert one(service, "ExecStart") == f"/usr/bin/diecast serve {name}"
         assert f"diecast-{name}.service" in wanted
+    assert {f"diecast-{name}.timer" for name in ONCE} < set(wanted)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_service_tells_how_it_is_and_comes_back_by_itself(name: str) -> None:
+    found = read(unit(name))
+    service, head = found["Service"], found["Unit"]
+    assert (one(service, "Type"), one(service, "NotifyAccess"), one(service, "Restart")) == (
+        "notify",
+        "main",
+        "on-failure",
+    )
+    assert float(one(service, "WatchdogSec")) >= 30
+    # systemd waits longer than we do before it kills,
+    assert float(one(service, "TimeoutStopSec")) > STOP_GRACE_S
+    # and its own restarts never reach the limit that ends them for good.
+    within, burst = float(one(head, "StartLimitIntervalSec")), int(one(head, "StartLimitBurst"))
+    assert 0 < within / float(one(service, "RestartSec")) < burst
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "nfs"])
+def test_a_service_is_no_root_and_has_no_capability_that_it_may_not_have(name: str) -> None:
+    service = read(unit(name))["Service"]
+    assert (one(service, "User"), one(service, "Group")) == ("diecast", "diecast")
+    assert one(service, "AmbientCapabilities") == one(service, "CapabilityBoundingSet")
+    assert "CAP_SYS_ADMIN" not in one(service, "CapabilityBoundingSet")
+
+
+def test_nfs_alone_is_root_without_power_over_network_and_machine() -> None:
+    service = read(unit("nfs"))["Service"]
+    assert "User" not in service
+    assert not re.search("NET|SYS_|BOOT|MODULE|PTRACE", one(service, "CapabilityBoundingSet"))
 
 
 def test_the_shared_part_which_systemd_reads_last_takes_nothing_back_from_a_unit() -> None:
-    growing = {"RestrictAddressFamilies", "SystemCallFilter"}
+    growing = {"RestrictAddressFamilies", "SystemCallFilter", "ReadWritePaths"}
     shared = set(read(COMMON)["Service"])
-    for name in MODULES:
-        assert shared & set(read(UNITS / f"diecast-{name}.service")["Service"]) <= growing
+    for path in UNITS.glob("*.service"):
+        assert shared & set(read(path)["Service"]) <= growing, path.name
 
 
-def test_systemd_waits_longer_than_we_do_before_it_kills() -> None:
-    assert float(read(COMMON)["Service"]["TimeoutStopSec"]) > STOP_GRACE_S
+def test_an_own_drop_in_is_read_after_the_shared_one() -> None:
+    """By name, whatever folder it lies in: an allowance before the shared prohibition would be taken back."""
+    for path in UNITS.glob("diecast-?*.service.d/*.conf"):
+        assert path.name > COMMON.name
+
+
+def test_no_unit_makes_folders_that_tmpfiles_makes() -> None:
+    """StateDirectory= gives a folder, with all that is in it, to the user of the unit that starts last."""
+    for path in (*UNITS.glob("*.service"), *UNITS.rglob("*.conf")):
+        assert "\nStateDirectory=" not in path.read_text()
+        assert "\nRuntimeDirectory=" not in path.read_text()
 
 
 def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
@@ -53,21 +91,79 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
     shutil.copytree(UNITS, units)
     for path in units.glob("*.service"):
         path.write_text(path.read_text().replace("/usr/bin/diecast", "/bin/true"))
+    template = units / CONSOLE.name
+    names = [str(path) for path in units.glob("diecast*") if path.is_file() and path != template]
+    names.append(str(template).replace("@", "@tty1"))
     environ = {**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"}
-    names = sorted(str(path) for path in units.glob("diecast*") if path.is_file())
-    command = ["systemd-analyze", "verify", "--man=no", *names]
+    command = ["systemd-analyze", "verify", "--man=no", *sorted(names)]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
     ours = [line for line in done.stderr.splitlines() if "diecast" in line]
     assert (done.returncode, ours) == (0, [])
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_unit_is_more_exposed_than_medium(name: str, tmp_path: Path) -> None:
-    """`systemd-analyze security` reads single files, so the shared part is put into each here."""
-    merged = tmp_path / f"diecast-{name}.service"
-    merged.write_text((UNITS / f"diecast-{name}.service").read_text() + COMMON.read_text())
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(merged)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
-    assert found, done.stderr
-    assert float(found[1]) <= 5.0
+def exposures(root: Path) -> dict[str, float]:
+    """What `systemd-analyze security` says of each unit of ours below `root`, drop-ins included."""
+    found = {}
+    for name in (*MODULES, *ONCE, "console@tty1"):
+        command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "--no-pager"]
+        done = subprocess.run([*command, f"diecast-{name}.service"], capture_output=True, text=True, check=False)
+        level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+        assert level, done.stderr
+        found[name] = float(level[1])
+    return found
+
+
+def test_no_unit_is_more_exposed_than_we_promise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    installed(tmp_path)
+    found = exposures(tmp_path)
+    with capsys.disabled():
+        print("\nsystemd-analyze security")
+        for name, level in sorted(found.items(), key=lambda item: item[1]):
+            print(f"  {level:4.1f}  diecast-{name}.service")
+    assert {name: level for name, level in found.items() if level > MOST_EXPOSED} == {}
+
+
+def test_the_drop_ins_count_in_that_measure(tmp_path: Path) -> None:
+    """Without the shared part every unit is much worse: the measure above does read it."""
+    shutil.rmtree(installed(tmp_path) / COMMON.parent.name)
+    assert min(exposures(tmp_path).values()) > MOST_EXPOSED
+
+
+def test_the_console_takes_the_place_of_getty_and_starts_again_whenever_it_ends() -> None:
+    found = read(CONSOLE)
+    head, service = found["Unit"], found["Service"]
+    assert "getty@%i.service" in one(head, "Conflicts")
+    assert one(head, "StartLimitIntervalSec") == "0"
+    assert (one(service, "Restart"), one(service, "User")) == ("always", "diecast")
+    assert one(service, "TTYPath") == "/dev/%I"
+    assert "TERM=linux" in service["Environment"]
+    assert "/var/lib/diecast" in one(head, "RequiresMountsFor")
+    assert "systemd-tmpfiles-setup.service" in " ".join(head["After"])
+
+
+def test_the_image_has_the_console_on_tty1_and_a_shell_on_tty2() -> None:
+    """The first line that fits a unit counts (systemd.preset(5))."""
+    text = (UNITS / "system-preset" / "80-diecast.preset").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert "disable getty@tty1.service" in lines
+    assert "enable getty@.service tty2" in lines
+    assert lines.index("enable diecast-console@.service tty1") < lines.index("enable diecast-*.service")
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_a_timer_runs_what_was_missed_and_its_service_gives_way_to_others(name: str) -> None:
+    timer = read(UNITS / f"diecast-{name}.timer")["Timer"]
+    service = read(unit(name))["Service"]
+    done = subprocess.run(["systemd-analyze", "calendar", one(timer, "OnCalendar")], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert one(timer, "Persistent") == "yes"
+    assert one(service, "Type") == "oneshot"
+    assert one(service, "IOSchedulingClass") == "idle"
+    assert one(service, "CapabilityBoundingSet") == ""
+
+
+def test_images_are_verified_by_a_command_that_there_is() -> None:
+    words = one(read(unit("verify"))["Service"], "ExecStart").split()[1:]
+    image = next(command for command in COMMANDS if command.name == words[0])
+    verify = next(part for part in image.parts if part.name == words[1])
+    assert words[2] in {word for item in verify.arguments for word in item.words}
