@@ -142,6 +142,10 @@ async def _health(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
+    """For watchers on the box itself: the lab has no business with these figures."""
+    own = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    if own is None or own[0] != _LOOPBACK:
+        raise web.HTTPNotFound(text="Not here: ask the box itself, http://127.0.0.1/metrics\n")
     box = request.app[BOX]
     series = await box.call(metrics.collect, box.store, box.counters, box.chunk_size, box.settings)
     return web.Response(text=metrics.render(series), headers={"Content-Type": metrics.CONTENT_TYPE})

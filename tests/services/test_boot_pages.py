@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -197,6 +198,14 @@ async def test_health_and_metrics_tell_how_the_box_is(site: Site, pc: CallingPc)
     assert 'diecast_http_requests_total{route="GET /healthz",status="200"} 1' in text
     for line in text.splitlines():
         assert line.startswith("#") or len(line.rsplit(" ", 1)) == 2
+
+
+async def test_the_labs_side_is_told_no_metrics(site: Site, pc: CallingPc) -> None:
+    """Any other address of the box stands for the lab's."""
+    lab = dataclasses.replace(pc, url=site.url.replace("127.0.0.1", "127.0.0.2"))
+    answer = await lab.call("GET", "/metrics")
+    assert (answer.status, "diecast_" in answer.text) == (404, False)
+    assert (await lab.call("GET", "/healthz")).status == 200
 
 
 async def test_the_list_of_series_does_not_grow_with_what_is_asked(pc: CallingPc) -> None:

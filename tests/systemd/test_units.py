@@ -24,7 +24,7 @@ def unit(name: str) -> Path:
 
 
 def test_every_service_has_a_unit_that_starts_it_and_the_target_wants_it() -> None:
-    expected = [*map(unit, (*MODULES, *ONCE)), CONSOLE]
+    expected = [*map(unit, (*MODULES, *ONCE, "firewall")), CONSOLE]
     assert sorted(UNITS.glob("*.service")) == sorted(expected)
     wanted = " ".join(read(UNITS / "diecast.target")["Unit"]["Wants"]).split()
     for name in MODULES:
@@ -104,7 +104,7 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
 def exposures(root: Path) -> dict[str, float]:
     """What `systemd-analyze security` says of each unit of ours below `root`, drop-ins included."""
     found = {}
-    for name in (*MODULES, *ONCE, "console@tty1"):
+    for name in (*MODULES, *ONCE, "firewall", "console@tty1"):
         command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "--no-pager"]
         done = subprocess.run([*command, f"diecast-{name}.service"], capture_output=True, text=True, check=False)
         level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -160,6 +160,17 @@ def test_a_timer_runs_what_was_missed_and_its_service_gives_way_to_others(name: 
     assert one(service, "Type") == "oneshot"
     assert one(service, "IOSchedulingClass") == "idle"
     assert one(service, "CapabilityBoundingSet") == ""
+
+
+def test_every_start_of_a_service_renews_the_packet_filter_where_somebody_asked_for_it() -> None:
+    for name in MODULES:
+        head = read(unit(name))["Unit"]
+        assert "diecast-firewall.service" in one(head, "Wants")
+        assert "diecast-firewall.service" in one(head, "After")
+    found = read(unit("firewall"))
+    # Inactive again when it is done, or a second start would do nothing.
+    assert "RemainAfterExit" not in found["Service"]
+    assert one(found["Unit"], "ConditionPathExists") == "/etc/diecast/firewall"
 
 
 def test_images_are_verified_by_a_command_that_there_is() -> None:
