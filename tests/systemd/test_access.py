@@ -89,7 +89,7 @@ def test_who_logs_in_by_ssh_lands_in_the_console_and_forwards_nothing() -> None:
 def test_sudo_allows_that_command_word_for_word_and_nothing_else() -> None:
     rules = [line for line in lines("sudoers.d/diecast") if not line.startswith("Defaults")]
     forced = "/usr/bin/diecast tui"
-    assert rules == [f"%{GROUP} ALL=(diecast:diecast) NOPASSWD: {forced}"]
+    assert rules == [f"%{GROUP} ALL=(diecast:diecast) CWD=/ NOPASSWD: {forced}"]
     assert (UNITS / "sshd_config.d/diecast.conf").read_text().count(f"sudo -n -u diecast {forced}\n") == 1
     defaults = next(line for line in lines("sudoers.d/diecast") if line.startswith("Defaults"))
     assert "env_reset" in defaults
