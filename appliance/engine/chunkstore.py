@@ -125,6 +125,18 @@ class ChunkStore:
             self._store([Staged(id, compress(plain, level))], "put")
         return id
 
+    def put_frames(self, frames: Mapping[bytes, bytes]) -> int:
+        """Store frames from a copy of this or another store under their ids; returns how many were new.
+
+        Raises `ChunkInvalid` before anything is written when one is not what its id says, and `NoSpace`.
+        """
+        new = [Staged(id, frame) for id, frame in frames.items() if not self.has(id)]
+        for staged in new:
+            open_frame(staged.frame, staged.id)
+        with full_disk_in_words(self.root, sum(len(staged.frame) for staged in new)):
+            self._store(new, "restore")
+        return len(new)
+
     def free_bytes(self) -> int:
         """Free space where the store lies."""
         return shutil.disk_usage(self.root).free
