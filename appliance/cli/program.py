@@ -9,6 +9,7 @@ from pathlib import Path
 from appliance import __version__
 from appliance.cli import (
     audit,
+    backup,
     capture,
     cast,
     config,
@@ -44,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     lease.COMMAND,
     reservation.COMMAND,
     doctor.COMMAND,
+    backup.COMMAND,
     service.COMMAND,
     log.COMMAND,
     setting.COMMAND,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from appliance.overrides import Change
     from appliance.tui.box_settings import BoxSetting
 
-_BOX = "console."
+_BOX = ("console.", "backup.")
 _NOTES = """\
 What is set here is kept in the store and counts instead of the settings file, except for paths.
 Services take settings when they start; `list` says which ones run with older settings.
@@ -43,7 +43,7 @@ def _row(context: Context, key: Key, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _box_rows(context: Context) -> list[dict[str, Any]]:
-    """The console's own settings."""
+    """Settings of the console and of backups."""
     from appliance.tui import box_settings
 
     return [_box_row(context, one) for one in box_settings.ALL]
@@ -57,13 +57,13 @@ def _box_row(context: Context, one: BoxSetting) -> dict[str, Any]:
         "value": value or one.default,
         "default": one.default,
         "from": "store" if value else "default",
-        "expects": f"one of {choices}" if choices else "a whole number of minutes",
+        "expects": f"one of {choices}" if choices else one.expects,
         "meaning": one.doc,
     }
 
 
 def _box_setting(name: str) -> BoxSetting | None:
-    """The console's setting of that name; the console is not loaded for other names."""
+    """The setting of console or backups of that name; the console is not loaded for other names."""
     if not name.startswith(_BOX):
         return None
     from appliance.tui import box_settings

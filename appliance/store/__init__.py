@@ -13,7 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from appliance.store import copying
 from appliance.store.casts import Casts
+from appliance.store.copying import Copy
 from appliance.store.database import Database
 from appliance.store.hosts import Hosts
 from appliance.store.images import Images
@@ -26,7 +28,7 @@ from appliance.store.rooms import Rooms
 from appliance.store.services import Services
 from appliance.store.tasks import Tasks
 
-__all__ = ["IllegalMove", "Store"]
+__all__ = ["Copy", "IllegalMove", "Store"]
 
 
 class Store:
@@ -58,6 +60,13 @@ class Store:
     def path(self) -> Path:
         """The SQLite file."""
         return self._database.path
+
+    def copy_to(self, path: Path) -> Copy:
+        """Copy the store, as it is at one moment while others write, to the new file `path`; the copy is checked.
+
+        Raises `NoSpace`, `Unavailable` or `BadData`.
+        """
+        return copying.copy(self.path, path)
 
     def pictures(self) -> Pictures:
         """Looks at all of the store, for a console that shows it live."""

@@ -78,6 +78,11 @@ _EVERYWHERE = {"capture": "capture", "deploy": "deploy", "operator language": "l
 _NOT_AT_THE_CONSOLE = {
     "tui": "it is the console",
     "serve": "services outlive a console: systemd or whoever set up the box starts them",
+    "backup run": "its part of the console follows; a timer makes backups, and settings backup.* are there",
+    "backup list": "its part of the console follows",
+    "backup verify": "its part of the console follows",
+    "backup schedule": "it shows and sets settings, which are at the console",
+    "backup restore": "it puts another store in the place of the one that the console has open",
     "config": "it writes the file that comes before any store",
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin
 
 from appliance import config_keys, overrides
+from appliance.backup import plan
 from appliance.config import Settings
 from appliance.config_keys import Key as SettingKey
 from appliance.store import Store
@@ -245,6 +246,8 @@ def _must_be(row: SettingRow) -> str:
     assert row.own is not None
     if row.own.choices:
         return _("one of {choices}").format(choices=", ".join(_(text) for _value, text in row.own.choices))
+    if row.own.name in plan.DEFAULTS:
+        return _(row.own.expects)
     low, high = words.number(0), words.number(MOST_MINUTES)
     return _("{kind} from {low} to {high}").format(kind=_("a whole number"), low=low, high=high)
 
@@ -262,6 +265,8 @@ def _field(row: SettingRow) -> Field:
         if row.key is not None:
             config_keys.from_text(row.name, text)
         elif row.own is not None and not row.own.allows(text):
+            if row.name in plan.DEFAULTS:
+                return _("It must be {expects}.").format(expects=_must_be(row))
             return _("Write a whole number of minutes; 0 for never.")
         return ""
 
