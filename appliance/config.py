@@ -12,6 +12,7 @@ alone, since it says where the store is.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -145,6 +146,19 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Notices of failed tasks and full disks, by mail and webhook (diecast notify)."""
+
+    mail_host: str = _key("", "Name or address of the SMTP server that notices go to. Empty: no mail.")
+    mail_port: int = _key(587, "TCP port of the SMTP server.")
+    mail_security: str = _key("starttls", "starttls | tls | none. none sends notices in the clear, and no password.")
+    mail_from: str = _key("", "Address that notices come from.")
+    mail_to: tuple[str, ...] = _key((), "Addresses that notices go to.")
+    mail_user: str = _key("", "Name to sign in with at the SMTP server. Empty: none is needed.")
+    webhook: str = _key("", "URL (http or https) that notices are posted to as JSON. Empty: none.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Logs."""
 
@@ -163,6 +177,7 @@ class Settings:
     nfs: Nfs = _key(Nfs(), "")
     tasks: Tasks = _key(Tasks(), "")
     cast: Cast = _key(Cast(), "")
+    notify: Notify = _key(Notify(), "")
     log: Log = _key(Log(), "")
 
 
@@ -249,6 +264,7 @@ CHOICES = {
     ("dhcp", "mode"): ("full", "proxy", "off"),
     ("nfs", "backend"): ("auto", "kernel", "ganesha"),
     ("tasks", "window_kib"): (1024, 2048, 4096),
+    ("notify", "mail_security"): ("starttls", "tls", "none"),
     ("log", "level"): ("debug", "info", "warning", "error"),
 }
 
@@ -281,6 +297,7 @@ LIMITS: dict[tuple[str, str], tuple[float, float]] = {
     ("cast", "rate_mbit"): (1, 100_000),
     ("cast", "ttl"): (1, 255),
     ("cast", "wait_s"): (0, 86400),
+    ("notify", "mail_port"): (1, 65535),
 }
 
 
@@ -310,7 +327,25 @@ def _check(settings: Settings, where: str) -> None:
             f"{where}: dhcp.mode is 'full', but there is no [[dhcp.subnet]].",
             hint="Add one, or set dhcp.mode = 'proxy'.",
         )
+    _check_notify(settings.notify, where)
 
+
+def _check_notify(notify: Notify, where: str) -> None:
+    """What only goes together is not checked here: single keys are set one after the other."""
+    for key, address in (("mail_from", notify.mail_from), *(("mail_to", to) for to in notify.mail_to)):
+        if address and not _MAIL_ADDRESS.fullmatch(address):
+            raise ConfigError(f"{where}: 'notify.{key}' has {address!r}, which is no mail address.")
+    if notify.webhook and not _WEB_ADDRESS.fullmatch(notify.webhook):
+        raise ConfigError(f"{where}: 'notify.webhook' must be a URL that begins with http:// or https://.")
+    if notify.mail_user and notify.mail_security == "none":
+        raise ConfigError(
+            f"{where}: with notify.mail_user set, notify.mail_security cannot be 'none'.",
+            hint="Take starttls or tls, so that the password is not sent in the clear.",
+        )
+
+
+_MAIL_ADDRESS = re.compile(r"[\x21-\x3b=\x3f-\x7e]+@[A-Za-z0-9.\[\]:-]+")  # no blank, <, > or control character
+_WEB_ADDRESS = re.compile(r"https?://[\x21-\x7e]+")
 
 FILE_ONLY = ("paths",)  # sections that cannot be overridden: they say where the store is
 

@@ -34,6 +34,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "nfs": ("http", "nfs", "scheduler"),
     "tasks": ("http", "scheduler"),
     "cast": ("http", "cast"),
+    "notify": ("scheduler",),
     "log": ("dhcp", "tftp", "http", "nfs", "scheduler", "cast"),
 }
 _AT_WORK = frozenset({ServiceHealth.OK, ServiceHealth.STARTING, ServiceHealth.SILENT})

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import tomllib
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -97,3 +98,18 @@ _toml_values = st.recursive(
 def test_any_document_is_settings_or_a_sentence(data: dict[str, Any]) -> None:
     with contextlib.suppress(ConfigError):  # any other exception is the failure
         config.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('mail_to = ["ops"]', "'notify.mail_to' has 'ops', which is no mail address"),
+        ('mail_from = "a b@lab"', "'notify.mail_from' has 'a b@lab'"),
+        ('webhook = "ftp://lab/x"', "'notify.webhook' must be a URL"),
+        ('webhook = "http://lab/\\n"', "'notify.webhook' must be a URL"),
+        ('mail_user = "box"\nmail_security = "none"', "notify.mail_security cannot be 'none'"),
+    ],
+)
+def test_notices_go_to_addresses_and_no_password_goes_in_the_clear(lines: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        config.parse(tomllib.loads(f"[notify]\n{lines}\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from appliance.cli import show
@@ -71,11 +72,38 @@ def _box_setting(name: str) -> BoxSetting | None:
     return box_settings.named(name)
 
 
+def _secret_rows(context: Context) -> list[dict[str, Any]]:
+    """Secrets: only whether there is one is ever shown."""
+    from appliance.store.notices import SECRETS
+
+    return [_secret_row(context, name, doc) for name, doc in SECRETS.items()]
+
+
+def _secret_row(context: Context, name: str, doc: str) -> dict[str, Any]:
+    there = context.store.notices.has_secret(name)
+    return {
+        "name": name,
+        "value": "(set)" if there else "",
+        "default": "",
+        "from": "store" if there else "default",
+        "expects": "one line, from standard input (--stdin) or asked for",
+        "meaning": doc,
+    }
+
+
+def _secret_doc(name: str) -> str | None:
+    """What a secret is for; None for other names."""
+    from appliance.store.notices import SECRETS
+
+    return SECRETS.get(name)
+
+
 def _list(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
     stored = overrides.read(context.store)
-    rows = [_row(context, key, stored) for key in config_keys.all_keys()] + _box_rows(context)
+    rows = [_row(context, key, stored) for key in config_keys.all_keys()]
+    rows += _secret_rows(context) + _box_rows(context)
     if options.changed:
         rows = [row for row in rows if row["from"] != "default"]
     if options.json:
@@ -100,12 +128,13 @@ def _text(value: Any) -> str:
 def _get(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
-    box = _box_setting(options.key)
-    row = (
-        _box_row(context, box)
-        if box is not None
-        else _row(context, config_keys.key(options.key), overrides.read(context.store))
-    )
+    box, secret = _box_setting(options.key), _secret_doc(options.key)
+    if box is not None:
+        row = _box_row(context, box)
+    elif secret is not None:
+        row = _secret_row(context, options.key, secret)
+    else:
+        row = _row(context, config_keys.key(options.key), overrides.read(context.store))
     if options.json:
         context.say(show.as_json(row))
         return 0
@@ -115,9 +144,38 @@ def _get(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _set_secret(context: Context, options: argparse.Namespace) -> int:
+    if options.value is not None:
+        raise UsageError(
+            f"{options.key} is a secret: on a command line everybody could read it.",
+            hint=f"Write it to standard input: diecast setting set {options.key} --stdin",
+        )
+    if not options.stdin and not context.can_ask:
+        raise UsageError(f"There is no terminal to ask for {options.key} at.", hint="Give it with --stdin.")
+    value = _read_value() if options.stdin else context.ask_secret(options.key)
+    if not value:
+        raise UsageError(
+            f"Nothing was written for {options.key}.", hint=f"To forget it: diecast setting unset {options.key}"
+        )
+    context.store.notices.set_secret(options.key, value)
+    context.record("setting set", options.key)
+    context.say(f"{options.key} is kept.")
+    return 0
+
+
+def _read_value() -> str:
+    return sys.stdin.readline().rstrip("\r\n")
+
+
 def _set(context: Context, options: argparse.Namespace) -> int:
     from appliance import config_keys, overrides
 
+    if _secret_doc(options.key) is not None:
+        return _set_secret(context, options)
+    if (options.value is None) != options.stdin:
+        raise UsageError("One value is needed.", hint="Write it behind the name, or give it with --stdin.")
+    if options.stdin:
+        options.value = _read_value()
     box = _box_setting(options.key)
     if box is not None:
         if not box.allows(options.value):
@@ -143,6 +201,11 @@ def _unset(context: Context, options: argparse.Namespace) -> int:
             context.store.settings.unset(name)
             context.record("setting unset", name)
             context.say(f"{name} is now {box.default}.")
+            continue
+        if _secret_doc(name) is not None:
+            context.store.notices.set_secret(name, "")
+            context.record("setting unset", name)
+            context.say(f"{name} is forgotten.")
             continue
         done = overrides.take_back(context.store, context.file_settings, name)
         context.record("setting unset", name)
@@ -184,7 +247,11 @@ COMMAND = Command(
             "set",
             "change one setting",
             _set,
-            (_KEY, argument("value", metavar="VALUE", help="its new value; '' for nothing")),
+            (
+                _KEY,
+                argument("value", nargs="?", metavar="VALUE", help="its new value; '' for nothing"),
+                argument("--stdin", action="store_true", help="read the value from standard input: for secrets"),
+            ),
             notes=_NOTES,
         ),
         Command(

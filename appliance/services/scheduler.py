@@ -1,5 +1,5 @@
 """What happens by itself: tasks start at their time, PCs are woken, orders end at theirs, chunks are taken over,
-captures committed, silent PCs given up, rubbish removed.
+captures committed, silent PCs given up, rubbish removed; failed tasks and full disks are told of (`notify`).
 
 A tick every half second looks at the store and does what is due; it remembers nothing that matters, so it may be killed
 and started again at any moment, also beside a predecessor that still runs. An error in one task ends that task in words
@@ -20,7 +20,7 @@ from appliance.engine.chunkstore import ChunkStore
 from appliance.errors import ApplianceError, Conflict, NotFound, Unavailable
 from appliance.events import TaskKind, TaskState
 from appliance.model import Task
-from appliance.services import wake
+from appliance.services import notify, wake
 from appliance.services.ingest import Ingest
 from appliance.services.uploads import Uploads
 from appliance.store import Store
@@ -192,13 +192,13 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
     chunks = await asyncio.to_thread(ChunkStore, settings.paths.images)
     scheduler = Scheduler(settings, store, chunks, Uploads(settings.paths.state / "uploads"))
     ready()
-    collecting = asyncio.create_task(_collect(scheduler, stop))
+    beside = [asyncio.create_task(_collect(scheduler, stop)), asyncio.create_task(notify.run(settings, store, stop))]
     try:
         while not stop.is_set():
             await _guarded(scheduler.tick)
             await _sleep(stop, TICK_S)
     finally:
-        await collecting
+        await asyncio.gather(*beside)
 
 
 async def _collect(scheduler: Scheduler, stop: asyncio.Event) -> None:

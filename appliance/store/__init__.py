@@ -4,7 +4,7 @@ SQLite in WAL mode through Peewee. Every verb is one transaction, takes and retu
 may be called from any thread, and leaves a consistent store wherever its process is killed.
 
 `Store.open(path)` gives verbs by subject: `hosts`, `rooms`, `images`, `tasks`, `casts`, `leases`, `settings`, `audit`,
-`servers`, `services`, `operators`.
+`servers`, `services`, `operators`, `notices`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from appliance.store.hosts import Hosts
 from appliance.store.images import Images
 from appliance.store.leases import Leases
 from appliance.store.lifecycle import IllegalMove
+from appliance.store.notices import Notices
 from appliance.store.operators import Operators
 from appliance.store.pictures import Pictures
 from appliance.store.records import Audit, Servers, SettingValues
@@ -47,6 +48,7 @@ class Store:
         self.servers = Servers(database)
         self.services = Services(database)
         self.operators = Operators(database)
+        self.notices = Notices(database)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -75,6 +77,10 @@ class Store:
     def data_version(self) -> int:
         """A number that differs from the last one after any process, this one included, has changed anything."""
         return self._database.data_version()
+
+    def problems(self) -> list[str]:
+        """What SQLite's quick check finds wrong inside the file, five things at most; nothing when it is whole."""
+        return self._database.problems()
 
     def close(self) -> None:
         """Close every thread's connection. Verbs raise `Unavailable` from then on."""

@@ -123,6 +123,12 @@ class Database:
             row = self._watch.execute("PRAGMA data_version").fetchone()
             return int(row[0])
 
+    def problems(self) -> list[str]:
+        """See `Store.problems`."""
+        with self.read() as sql:
+            rows = execute(sql, "PRAGMA quick_check(5)").fetchall()
+        return [str(row[0]).replace("\n", " ") for row in rows if row[0] != "ok"]
+
     def close(self) -> None:
         """Close every connection."""
         self._closed = True

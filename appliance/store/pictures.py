@@ -34,6 +34,7 @@ from appliance.model import (
 )
 from appliance.store import hosts, images, lifecycle, newcomers, rooms, services
 from appliance.store.database import Database
+from appliance.store.notices import NOTICE, SECRET
 from appliance.store.rows import (
     CastMemberRow,
     CastRow,
@@ -154,6 +155,11 @@ def _natural(name: str) -> Any:
     return hosts.natural(name)
 
 
+def _kept_apart() -> Any:
+    """Secrets and what waits to be sent: no console needs them. `/` comes next after the dot that ends a prefix."""
+    return SettingRow.key.between(SECRET, SECRET[:-1] + "/") | SettingRow.key.between(NOTICE, NOTICE[:-1] + "/")
+
+
 def _pair(key: str, value: str) -> tuple[str, str]:
     return key, value
 
@@ -197,7 +203,7 @@ class Pictures:
             "operators": _List(
                 OperatorRow.select(*columns(OperatorRow, Operator)).order_by(OperatorRow.name), Operator
             ),
-            "settings": _List(SettingRow.select().order_by(SettingRow.key), _pair),
+            "settings": _List(SettingRow.select().where(~_kept_apart()).order_by(SettingRow.key), _pair),
         }
         self._picture = Picture()
 

@@ -16,7 +16,7 @@ import pytest
 
 from appliance.__main__ import main
 from appliance.cli import checks
-from appliance.cli.checks import BOOT_FILES, Finding, Level
+from appliance.cli.checks import BOOT_FILES, Finding, Level, network
 from appliance.cli.context import Context
 from appliance.events import BootStage
 from appliance.services.dhcp_probe import OtherServer
@@ -132,11 +132,11 @@ def test_our_own_services_on_a_port_are_fine(monkeypatch: pytest.MonkeyPatch) ->
             return ["python3", "/opt/diecast/bin/diecast", "serve", "http"] if self.pid == 7 else ["ganesha.nfsd"]
 
     monkeypatch.setattr("psutil.Process", OurProcess)
-    assert checks._port("HTTP", "TCP", 80, {7}).text == "HTTP (TCP port 80): served by python3 (process 7)."
-    assert checks._port("NFS", "TCP", 2049, {8}).level is Level.OK
-    assert checks._port("HTTP", "TCP", 80, {8}).level is Level.PROBLEM
-    assert checks._port("NFS", "TCP", 2049, {None}).level is Level.OK
-    assert checks._port("HTTP", "TCP", 80, {None}).level is Level.PROBLEM
+    assert network._port("HTTP", "TCP", 80, {7}).text == "HTTP (TCP port 80): served by python3 (process 7)."
+    assert network._port("NFS", "TCP", 2049, {8}).level is Level.OK
+    assert network._port("HTTP", "TCP", 80, {8}).level is Level.PROBLEM
+    assert network._port("NFS", "TCP", 2049, {None}).level is Level.OK
+    assert network._port("HTTP", "TCP", 80, {None}).level is Level.PROBLEM
 
 
 def test_other_dhcp_servers_are_a_warning_in_full_mode_and_expected_in_proxy_mode(
@@ -171,9 +171,11 @@ def test_pcs_without_an_agent_for_them_are_named(context: Context, store: Store)
 
 def test_a_disk_without_room_is_a_problem(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {finding.level for finding in checks.check_space(context)} <= {Level.OK, Level.WARNING}
-    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(10**12, 10**12 - 10**8, 10**8))
+    monkeypatch.setattr("appliance.system.space.shutil.disk_usage", lambda path: _Usage(10**12, 10**12 - 10**8, 10**8))
     assert all(finding.level is Level.PROBLEM for finding in checks.check_space(context))
-    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(10**12, 95 * 10**10, 5 * 10**10))
+    monkeypatch.setattr(
+        "appliance.system.space.shutil.disk_usage", lambda path: _Usage(10**12, 95 * 10**10, 5 * 10**10)
+    )
     assert all(finding.level is Level.WARNING for finding in checks.check_space(context))
 
 

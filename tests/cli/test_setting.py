@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,3 +161,55 @@ def test_what_the_console_cannot_be_is_refused(diecast: Diecast, store: Store, n
     said = diecast("setting", "set", name, value)
     assert (said.status, f"'{value}' is no value for {name}." in said.err) == (64, True)
     assert store.settings.all("console.") == {}
+
+
+def write(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_a_secret_is_read_from_standard_input_and_never_shown(
+    diecast: Diecast, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(monkeypatch, "geheim-7\n")
+    said = diecast("setting", "set", "notify.mail_password", "--stdin")
+    assert said.out == "notify.mail_password is kept.\n"
+    assert store.notices.secret("notify.mail_password") == "geheim-7"
+    shown = [diecast("setting", "list"), diecast("setting", "list", "--json")]
+    shown += [
+        diecast("setting", "get", "notify.mail_password"),
+        diecast("setting", "list", "--changed"),
+        diecast("audit"),
+    ]
+    assert "geheim-7" not in "".join(one.out + one.err for one in shown)
+    assert all("notify.mail_password" in one.out for one in shown)
+    assert "Value:   (set)" in shown[2].out
+    assert diecast("setting", "unset", "notify.mail_password").out == "notify.mail_password is forgotten.\n"
+    assert not store.notices.has_secret("notify.mail_password")
+    assert store.notices.secret("notify.mail_password") == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "sentence"),
+    [
+        (("notify.mail_password", "geheim-7"), "", "on a command line everybody could read it"),
+        (("notify.mail_password", "--stdin"), "\n", "Nothing was written for notify.mail_password."),
+        (("notify.mail_password",), "x\n", "There is no terminal to ask for notify.mail_password at."),
+        (("notify.mail_password", "--stdin"), "a\x1bb\n", "must be one line"),
+        (("dhcp.mode",), "proxy\n", "One value is needed."),
+        (("dhcp.mode", "proxy", "--stdin"), "full\n", "One value is needed."),
+    ],
+)
+def test_a_secret_comes_by_standard_input_only(
+    diecast: Diecast, store: Store, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], typed: str, sentence: str
+) -> None:
+    write(monkeypatch, typed)
+    said = diecast("setting", "set", *words)
+    assert said.status == 64
+    assert sentence in said.err
+    assert "geheim-7" not in said.err
+    assert not store.notices.has_secret("notify.mail_password")
+
+
+def test_any_setting_can_be_read_from_standard_input(diecast: Diecast, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(monkeypatch, "proxy\n")
+    assert "dhcp.mode is now proxy, was full." in diecast("setting", "set", "dhcp.mode", "--stdin").out

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from appliance import __version__
 from tests.image_build.conftest import PROJECT
 
 pytestmark = pytest.mark.guest
@@ -35,6 +36,7 @@ def test_the_catalog_tells_digest_size_and_package_of_every_file(
         assert facts["size"] == len(content)
         assert facts["package"]
         assert facts["version"]
+    assert catalog["initrd.img"]["diecast"] == __version__
 
 
 @pytest.mark.parametrize(

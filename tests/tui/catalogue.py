@@ -24,6 +24,7 @@ from babel.messages.pofile import read_po, write_po
 
 from appliance import config_keys, errors
 from appliance.events import CastState, ServiceHealth, TaskKind, TaskState
+from appliance.store.notices import SECRETS
 from appliance.tui.i18n import LOCALE_DIR, STORE_CONTEXT
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ FRENCH = LOCALE_DIR / "fr" / "LC_MESSAGES" / "diecast.po"
 SPEAKING: tuple[str, ...] = (
     "model.py", "config.py", "config_keys.py", "overrides.py", "hosts_csv.py", "hosts_import.py", "store", "engine",
     "disk", "agent", "services", "system",
-    "tui", "cast", "cli/checks.py",
+    "tui", "cast", "cli/checks",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 _PHASES = {"EngineProgress"}  # calls whose first argument says what a PC is at
@@ -74,6 +75,9 @@ PARTS: tuple[str, ...] = (
     "not installed",
     "the kernel's NFS server",
     "any NFS server",
+    # who takes notices
+    "The mail server {host} port {port}",
+    "The webhook at {host}",
     # what a setting must be
     "true or false",
     "a whole number",
@@ -112,6 +116,8 @@ def found() -> Messages:
         messages.sentences.setdefault(part, set()).add("tests/tui/catalogue.py")
     for part in _tables():
         messages.sentences.setdefault(part, set()).add("appliance/store/database.py")
+    for doc in SECRETS.values():
+        messages.sentences.setdefault(doc, set()).add("appliance/store/notices.py")
     for key in config_keys.all_keys():
         messages.sentences.setdefault(key.doc, set()).add("appliance/config.py")
     return messages

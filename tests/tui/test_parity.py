@@ -66,6 +66,7 @@ _WHERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "setting get": ("screens.settings:SettingsPart", ()),
     "setting set": ("screens.settings:SettingsPart", ("edit",)),
     "setting unset": ("screens.settings:SettingsPart", ("remove",)),
+    "notify test": ("screens.settings:SettingsPart", ("start",)),
     "operator list": ("screens.operators:OperatorsPart", ()),
     "operator add": ("screens.operators:OperatorsPart", ("add",)),
     "operator remove": ("screens.operators:OperatorsPart", ("remove",)),

@@ -15,6 +15,7 @@ from appliance import config_keys
 from appliance.config import Dhcp, Settings
 from appliance.events import Role
 from appliance.store import Store
+from appliance.store.notices import SECRETS
 from appliance.tui import box_settings, i18n, theme
 from appliance.tui.screens.settings import SettingRow, SettingsPart, expects
 from appliance.tui.screens.system import SystemScreen
@@ -53,7 +54,8 @@ async def test_every_setting_is_told_with_value_default_meaning_and_where_from(s
     settings = Settings(dhcp=Dhcp(offer_s=20))
     async with setting(store, "dhcp.lease_s", settings=settings, size=LARGE) as seat:
         names = [row.name for row in part_of(seat).table.rows]
-        assert names == [key.name for key in config_keys.all_keys()] + [own.name for own in box_settings.ALL]
+        own = [one.name for one in box_settings.ALL]
+        assert names == [key.name for key in config_keys.all_keys()] + list(SECRETS) + own
         assert seat.line_with("dhcp.lease_s").split()[1:3] == ["600", "here"]
         assert seat.line_with("dhcp.offer_s").split()[1:3] == ["20", "file"]
         assert seat.line_with("dhcp.port").split()[1:3] == ["67", "default"]

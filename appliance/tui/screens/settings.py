@@ -18,17 +18,19 @@ from appliance.backup import plan
 from appliance.config import Settings
 from appliance.config_keys import Key as SettingKey
 from appliance.store import Store
-from appliance.tui import box_settings, keys, sentences, words
+from appliance.store.notices import IS_SET, SECRETS
+from appliance.tui import box_settings, child, keys, sentences, words
 from appliance.tui.box_settings import MOST_MINUTES, BoxSetting
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.system_part import SystemPart, told
 from appliance.tui.snapshot import Snapshot
 from appliance.tui.widgets.dialogs import Confirm, Form
-from appliance.tui.widgets.forms import CHOICE, TEXT, Field
+from appliance.tui.widgets.forms import CHOICE, SECRET, TEXT, Field
 from appliance.tui.widgets.lines import Line
 from appliance.tui.widgets.rowlist import Column
 
+SET = "(set)"
 DEFAULT, FILE, STORE = "default", "file", "store"
 _SOURCES: dict[str, str] = {DEFAULT: N_("default"), FILE: N_("file"), STORE: N_("here")}
 
@@ -57,6 +59,7 @@ class SettingRow:
     key: SettingKey | None = None
     restart: tuple[str, ...] = ()  # services that run with an older value
     damaged: bool = False
+    secret: bool = False  # the value is not known here, only whether there is one
 
     @property
     def meaning(self) -> str:
@@ -72,6 +75,9 @@ def setting_rows(base: Settings, snapshot: Snapshot) -> list[SettingRow]:
     for key in config_keys.all_keys():
         restart = tuple(service for service, names in old.items() if key.name in names)
         rows.append(_row(base, key, stored, restart))
+    for name, doc in SECRETS.items():
+        value = SET if stored.get(IS_SET + name) else ""
+        rows.append(SettingRow(name, value, "", STORE if value else DEFAULT, doc, secret=True))
     for own in box_settings.ALL:
         value = stored.get(own.name, "")
         source = STORE if value else DEFAULT
@@ -121,6 +127,7 @@ class SettingsPart(SystemPart):
             N_("Take the setting at the cursor back: the settings file decides again"),
             need=keys.ADMIN,
         ),
+        keys.named("start", N_("Test"), N_("Send a test notice by mail and webhook"), need=keys.ADMIN),
         keys.named("show", N_("Show"), N_("Choose what is shown")),
     )
 
@@ -177,11 +184,28 @@ class SettingsPart(SystemPart):
             Form(title, fields, lines=[row.meaning], save=lambda form, values: self._save(row, form, values))
         )
 
+    def do_start(self) -> None:
+        """Send a test notice; each way's answer is said."""
+        self.console.say(_("Sending a test notice ..."))
+
+        def then(found: list[dict[str, Any]]) -> None:
+            failed = [str(one[part]) for one in found if one["error"] for part in ("error", "remedy")]
+            if failed:
+                self.console.say(" ".join(map(sentences.translate, filter(None, failed))), "alarm")
+            else:
+                went = ", ".join(str(one["where"]) for one in found)
+                self.console.say(_("The test notice was taken: {where}.").format(where=went))
+
+        child.start(self.console, "notify", "test", "--json", then=then, group="notify")
+
     def _save(self, row: SettingRow, form: Form, values: dict[str, Any]) -> None:
         text = str(values["value"]).strip()
         base = self.console.file_settings
 
         def change(store: Store) -> overrides.Change:
+            if row.secret:
+                store.notices.set_secret(row.name, text)
+                return overrides.Change(row.name, "", SET if text else "", ())
             if row.own is not None:
                 store.settings.set(row.name, text)
                 return overrides.Change(row.name, row.value, text, ())
@@ -191,7 +215,7 @@ class SettingsPart(SystemPart):
             form.dismiss(values)
             self._tell(change)
 
-        detail = f"{row.name} = {text or '-'}"
+        detail = row.name if row.secret else f"{row.name} = {text or '-'}"
         self.session.do("setting set", detail, change, then=kept, failed=form.refuse, need=keys.ADMIN)
 
     def do_remove(self) -> None:
@@ -204,6 +228,9 @@ class SettingsPart(SystemPart):
         base = self.console.file_settings
 
         def change(store: Store) -> overrides.Change:
+            if row.secret:
+                store.notices.set_secret(row.name, "")
+                return overrides.Change(row.name, row.value, "", ())
             if row.own is not None:
                 store.settings.unset(row.name)
                 return overrides.Change(row.name, row.value, row.default, ())
@@ -213,7 +240,7 @@ class SettingsPart(SystemPart):
             if yes:
                 self.session.do("setting unset", row.name, change, then=self._tell, need=keys.ADMIN)
 
-        after = row.default if row.own else config_keys.as_text(config_keys.value_of(base, row.name))
+        after = row.default if row.own or row.secret else config_keys.as_text(config_keys.value_of(base, row.name))
         lines = [_("It is {value} now, and will be {after} again.").format(value=_shown(row), after=after or "-")]
         title = _("Take back {name}?").format(name=row.name)
         self.screen.app.push_screen(Confirm(title, lines, danger=False), take_back)
@@ -243,6 +270,8 @@ def _value_role(row: SettingRow) -> str:
 def _must_be(row: SettingRow) -> str:
     if row.key is not None:
         return expects(row.key)
+    if row.secret:
+        return _("one line; it is never shown again")
     assert row.own is not None
     if row.own.choices:
         return _("one of {choices}").format(choices=", ".join(_(text) for _value, text in row.own.choices))
@@ -264,11 +293,15 @@ def _field(row: SettingRow) -> Field:
     def check(text: str) -> str:
         if row.key is not None:
             config_keys.from_text(row.name, text)
+        elif row.secret and not text:
+            return _("Write it here. To forget it, take the setting back (x).")
         elif row.own is not None and not row.own.allows(text):
             if row.name in plan.DEFAULTS:
                 return _("It must be {expects}.").format(expects=_must_be(row))
             return _("Write a whole number of minutes; 0 for never.")
         return ""
 
-    kind = CHOICE if choices else TEXT
-    return Field("value", _("Value"), kind, row.value, hint=_must_be(row), choices=choices, check=check)
+    kind = SECRET if row.secret else CHOICE if choices else TEXT
+    return Field(
+        "value", _("Value"), kind, "" if row.secret else row.value, hint=_must_be(row), choices=choices, check=check
+    )

@@ -35,6 +35,11 @@ AREAS: dict[str, str] = {
     "store": N_("store"),
     "space": N_("disks"),
     "hosts": N_("hosts"),
+    "cast": N_("multicast"),
+    "versions": N_("versions"),
+    "disks": N_("disk health"),
+    "clock": N_("clock"),
+    "notify": N_("notices"),
 }
 
 

@@ -18,7 +18,16 @@ from typing import Any
 from agentimage import kernel, userland
 from agentimage.archive import Tree
 from agentimage.packages import Root, extract
-from agentimage.recipe import PROJECT, BuildError, agent_files, base_digest, digest, packages_digest, words
+from agentimage.recipe import (
+    PROJECT,
+    BuildError,
+    agent_files,
+    agent_version,
+    base_digest,
+    digest,
+    packages_digest,
+    words,
+)
 
 __all__ = ["BuildError", "Job", "build"]
 
@@ -152,6 +161,7 @@ def _publish(job: Job, root: Root, base: Path) -> None:
         sources["vmlinuz"] = f"linux-image-{release}"
         catalog = {path.name: _facts(path, sources.get(path.name, ""), versions) for path in sorted(new.iterdir())}
         catalog["initrd.img"]["version"] = release
+        catalog["initrd.img"]["diecast"] = agent_version()
         (new / "catalog.json").write_text(json.dumps(catalog, indent=1, sort_keys=True) + "\n")
         for name in ("modules.txt", "firmware.txt"):
             shutil.copyfile(base / name, new / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def packages_digest() -> str:
 def base_digest(datacentre_firmware: bool, packages: str) -> str:
     """Of what decides the base image; `packages` names the packages in use, with their versions."""
     return digest([*tree_of(RECIPE), *tree_of(FILES), *tree_of(CODE)], str(datacentre_firmware), packages)
+
+
+def agent_version() -> str:
+    """Which Diecast the agent is of."""
+    (version,) = re.findall(r'^__version__ = "(.+)"$', (PROJECT / "appliance/__init__.py").read_text(), re.MULTILINE)
+    return str(version)
 
 
 def agent_files() -> list[Path]:
