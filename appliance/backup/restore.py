@@ -76,7 +76,7 @@ def restore(
             )
         database = settings.paths.database
         _make_folders(database.parent)
-        with alone(database.parent / "backup.lock"):
+        with alone(database.parent):
             if not force:
                 refuse_while_serving(database)
             stored = _restore_images(place, backup, settings, work, progress) if images else 0

@@ -68,7 +68,7 @@ def run(
     `first` says that a target where backups should be, and are not, is right. Raises `ApplianceError`.
     """
     try:
-        with alone(box.settings.paths.state / "backup.lock"):
+        with alone(box.settings.paths.state):
             report = _run(_Run(box, place, progress, cancelled), images, keep, now, first)
     except ApplianceError as error:
         with suppress(ApplianceError):
@@ -276,12 +276,15 @@ def _work_folder(state: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """One backup of a box at a time; the kernel lets go when its holder dies."""
+def alone(state: Path) -> Iterator[None]:
+    """One backup or restore of a box at a time; the kernel lets go when its holder dies.
+
+    The folder itself is locked: a lock file that root made would keep out the user of the services.
+    """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise Unavailable(f"The file {path} cannot be made: {error.strerror}.", hint="Run as root.") from error
+        raise Unavailable(f"The folder {state} cannot be opened: {error.strerror}.", hint="Run as root.") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

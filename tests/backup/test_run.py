@@ -198,7 +198,7 @@ def test_backups_that_have_vanished_stop_the_run_until_told(box: Home, disk: Pat
 
 
 def test_two_backups_do_not_run_at_once(box: Home, disk: Path) -> None:
-    with alone(box.folder / "state" / "backup.lock"), pytest.raises(Conflict, match="running already"):
+    with alone(box.folder / "state"), pytest.raises(Conflict, match="running already"):
         box.back_up(Folder(disk))
 
 
