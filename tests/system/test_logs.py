@@ -28,9 +28,10 @@ TOO_LONG_S = 30
 @pytest.fixture(autouse=True)
 def everything_is_logged() -> Iterator[None]:
     root = logging.getLogger()
-    before, root.level = root.level, logging.DEBUG
+    before = root.level
+    root.setLevel(logging.DEBUG)  # not root.level: only setLevel empties what each logger remembers of its level
     yield
-    root.level = before
+    root.setLevel(before)
 
 
 def texts(lines: list[LogLine]) -> list[str]:
