@@ -96,12 +96,13 @@ def test_the_log_file_is_shown_chosen_and_searched(diecast: Diecast, config: Pat
     said = diecast("log")
     assert (said.status, "There is no log yet" in said.err) == (69, True)
     root = logging.getLogger()
-    before, root.level = root.level, logging.INFO
+    before = root.level
+    root.setLevel(logging.INFO)
     with logs.to_file(config.parent / "state"):
         logging.getLogger("appliance.services.dhcpd").info("offered 10.20.5.1")
         logging.getLogger("appliance.services.httpd").warning("slow\n")
         logging.getLogger("else").error("\x1b[2J")
-    root.level = before
+    root.setLevel(before)
     lines = diecast("log").out.splitlines()
     assert [line.split(maxsplit=2)[2] for line in lines] == [
         "dhcp      dhcpd: offered 10.20.5.1",
