@@ -39,6 +39,7 @@ _MODULES: tuple[tuple[str, str], ...] = (
     ("scheduler", "scheduler"),
     ("ingest", "scheduler"),
     ("wake", "scheduler"),
+    ("notify", "scheduler"),
     ("cast", "cast"),
     *((name, "http") for name in ("http", "boot_pages", "agent_calls", "image_calls", "metrics", "uploads")),
 )
