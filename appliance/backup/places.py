@@ -26,7 +26,7 @@ _PIECE = 1 << 20
 # A host never begins with a dash, which ssh would take for an option. A folder is absolute: no home is guessed.
 _REMOTE = re.compile(r"((?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_][\w.-]*):(/.*)")
 # Folders below which systems mount disks: what lies there on the system's own disk is an empty mount point.
-_MOUNT_PARENTS = (Path("/media"), Path("/mnt"), Path("/run/media"))
+MOUNT_PARENTS = (Path("/media"), Path("/mnt"), Path("/run/media"))
 
 Source = bytes | Path
 Take = Callable[[str, BinaryIO], None]
@@ -124,7 +124,7 @@ class Folder:
             if not os.access(self._folder, os.W_OK | os.X_OK):
                 raise Unavailable(
                     f"The folder {self._folder} for backups cannot be written to.",
-                    hint="Run as root; see whether its disk is write-protected or mounted read-only.",
+                    hint="Give it to the user diecast (chown); see whether its disk is write-protected or read-only.",
                 )
 
     def _unmounted(self) -> Path | None:
@@ -134,7 +134,7 @@ class Folder:
         for point in _fstab_points(self._fstab):
             if point in above and not os.path.ismount(point):
                 return point
-        inside = any(parent in folder.parents for parent in _MOUNT_PARENTS)
+        inside = any(parent in folder.parents for parent in MOUNT_PARENTS)
         existing = next(path for path in above if path.exists())
         return folder if inside and existing.stat().st_dev == os.stat("/").st_dev else None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.backup.places import MOUNT_PARENTS
 from appliance.cli.program import COMMANDS
 from appliance.services.runtime import MODULES, STOP_GRACE_S
 from tests.systemd.units import COMMON, UNITS, installed, one, read
@@ -92,7 +93,7 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
     for path in units.glob("*.service"):
         path.write_text(path.read_text().replace("/usr/bin/diecast", "/bin/true"))
     template = units / CONSOLE.name
-    names = [str(path) for path in units.glob("diecast*") if path.is_file() and path != template]
+    names = [str(path) for path in units.glob("*diecast*") if path.is_file() and path != template]
     names.append(str(template).replace("@", "@tty1"))
     environ = {**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"}
     command = ["systemd-analyze", "verify", "--man=no", *sorted(names)]
@@ -178,3 +179,36 @@ def test_images_are_verified_by_a_command_that_there_is() -> None:
     image = next(command for command in COMMANDS if command.name == words[0])
     verify = next(part for part in image.parts if part.name == words[1])
     assert words[2] in {word for item in verify.arguments for word in item.words}
+
+
+def test_backups_are_asked_for_every_hour_and_reach_every_place_where_disks_are_mounted() -> None:
+    service = read(unit("backup"))["Service"]
+    assert one(service, "ExecStart").split()[1:] == ["backup", "run", "--scheduled"]
+    assert one(read(UNITS / "diecast-backup.timer")["Timer"], "OnCalendar") == "hourly"
+    writable = {Path(word.removeprefix("-")) for word in " ".join(service["ReadWritePaths"]).split()}
+    assert {*MOUNT_PARENTS, Path("/var/backups/diecast")} <= writable
+
+
+def test_a_disk_for_backups_is_mounted_by_its_label_when_it_is_plugged_in(tmp_path: Path) -> None:
+    """By systemd, since whoever makes the backup may mount nothing."""
+    found = read(UNITS / "media-diecast.mount")
+    mount = found["Mount"]
+    label = Path(one(mount, "What")).name
+    assert one(mount, "What") == f"/dev/disk/by-label/{label}"
+    assert len(label) <= 16, "ext4 has room for no more"
+    assert Path(one(mount, "Where")).parent in MOUNT_PARENTS, "an empty mount point is refused there"
+    assert {"nosuid", "nodev", "noexec"} <= set(one(mount, "Options").split(","))
+    for kind, path in (("mount", one(mount, "Where")), ("device", one(mount, "What"))):
+        command = ["systemd-escape", "--path", f"--suffix={kind}", path]
+        name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        assert name == {"mount": "media-diecast.mount", "device": one(found["Install"], "WantedBy")}[kind]
+
+
+def test_the_image_mounts_that_disk_by_itself(tmp_path: Path) -> None:
+    folder = installed(tmp_path)
+    presets = tmp_path / "usr/lib/systemd/system-preset"
+    shutil.copytree(folder / "system-preset", presets)
+    command = ["systemctl", f"--root={tmp_path}", "preset", "media-diecast.mount"]
+    subprocess.run(command, check=True, capture_output=True)
+    wants = read(UNITS / "media-diecast.mount")["Install"]["WantedBy"][0]
+    assert (tmp_path / "etc/systemd/system" / f"{wants}.wants" / "media-diecast.mount").is_symlink()
