@@ -29,7 +29,7 @@ class Wiring:
         self.poll = select.poll()
         self._settings = settings
         self._numbers = count()
-        self._complaint = ""
+        self._complaints: set[str] = set()
         self._without_igmp: set[Card] = set()
         try:
             for card in _in_order(cards):
@@ -47,15 +47,15 @@ class Wiring:
                 self.poll.unregister(outlet.feedback)
                 outlet.close()
                 log.warning("%s has lost the address %s: no cast goes out of it", outlet.card.name, outlet.card.address)
-        complaint = ""
+        complaints = set()
         for card in _in_order(cards - {outlet.card for outlet in self.outlets.values()}):
             try:
                 self._open(card)
             except Unavailable as error:
-                complaint = str(error)
-                if complaint != self._complaint:
-                    log.error("%s", error)
-        self._complaint = complaint
+                complaints.add(str(error))
+        for complaint in sorted(complaints - self._complaints):
+            log.error("%s", complaint)
+        self._complaints = complaints
         self._settle()
 
     def outlet_of(self, fd: int) -> int | None:

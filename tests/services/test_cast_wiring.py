@@ -120,6 +120,19 @@ def test_an_address_whose_port_is_taken_is_named_once_and_tried_again(
         wiring.close()
 
 
+def test_each_of_two_addresses_that_cannot_be_had_is_named_once(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    wiring = Wiring(Cast(feedback_port=port), [])
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, caplog.at_level(logging.ERROR):
+            taken.bind(("", port))
+            for _ in range(3):
+                wiring.follow(frozenset({ONE, TWO}))
+        errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+        assert [f"127.0.0.{number} port {port}" in error for number, error in enumerate(errors, 1)] == [True, True]
+    finally:
+        wiring.close()
+
+
 def test_a_port_that_is_taken_at_the_start_keeps_the_service_from_starting(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.2", port))
