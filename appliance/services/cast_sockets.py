@@ -99,23 +99,26 @@ class Outlet:
 
     def send(self, frames: bytes, group: IPv4Address) -> None:
         """Send a run of frames to the group, or to a broadcast address. What cannot be sent counts as lost."""
-        target = (str(group), self._port)
         try:
-            if self._segments:
-                try:
-                    self.data.sendto(frames, target)
-                    return
-                except OSError as error:
-                    if error.errno not in _NO_SEGMENTS:
-                        raise
-                    self._without_segments(error)
-            for at in range(0, len(frames), MAX_FRAME_BYTES):
-                self.data.sendto(frames[at : at + MAX_FRAME_BYTES], target)
+            self._send(frames, (str(group), self._port))
             self._complaint = ""
         except OSError as error:
             if str(error) != self._complaint:
                 log.warning("%s: frames of a cast to %s are lost: %s", self.card.name, group, error)
             self._complaint = str(error)
+
+    def _send(self, frames: bytes, target: tuple[str, int]) -> None:
+        """As one send where the interface cuts it, else frame by frame."""
+        if self._segments:
+            try:
+                self.data.sendto(frames, target)
+                return
+            except OSError as error:
+                if error.errno not in _NO_SEGMENTS:
+                    raise
+                self._without_segments(error)
+        for at in range(0, len(frames), MAX_FRAME_BYTES):
+            self.data.sendto(frames[at : at + MAX_FRAME_BYTES], target)
 
     def _without_segments(self, error: OSError) -> None:
         log.info("%s sends each frame of a cast by itself, since runs are refused: %s", self.card.name, error)
