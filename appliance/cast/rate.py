@@ -63,9 +63,9 @@ class Rate:
         self.rate = self.rate or self.ceiling
 
     def set_ceiling(self, ceiling: float) -> None:
-        """The operator's new limit; holds at once."""
+        """The operator's new limit; holds at once. A rate that nothing but the old limit held goes up to it."""
+        self.rate = ceiling if self.rate >= self.ceiling else min(self.rate, ceiling)
         self.ceiling = ceiling
-        self.rate = min(self.rate, ceiling)
 
     def step(self, reports: Sequence[Report]) -> None:
         """Judge one second: `reports` of the receivers that want something."""

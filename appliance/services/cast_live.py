@@ -131,10 +131,7 @@ class LiveCast:
             if self.sender is not None:
                 _obey_seat(self.sender, seat)
         if self.sender is not None:
-            rate = self.sender.rate
-            if rate.rate >= rate.ceiling:  # nothing but the old limit held it
-                rate.rate = self._limit()
-            rate.set_ceiling(self._limit())
+            self.sender.rate.set_ceiling(self._limit())
             if plan.cast.begun:
                 self.sender.begin()
 
@@ -250,7 +247,8 @@ class LiveCast:
         if sender is None:
             return
         for member in sender.moved_now(now):
-            log.warning("cast %d: the PC of task %d goes on by NFS: %s", cast.id, member.number, member.moved)
+            with about(host=self.plan.host_of(member.number), task=member.number):
+                log.warning("cast %d: the PC of task %d goes on by NFS: %s", cast.id, member.number, member.moved)
         if may_broadcast and not self.broadcast and sender.use_broadcast(now):
             self.broadcast = True
             log.warning("cast %d goes to the broadcast address: most of its PCs do not hear %s", cast.id, cast.group)

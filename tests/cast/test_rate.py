@@ -85,6 +85,17 @@ def test_a_lower_ceiling_holds_at_once() -> None:
     assert rate.rate == 10e6
 
 
+def test_a_raised_ceiling_lifts_only_a_rate_that_stood_at_the_old_one() -> None:
+    rate = Rate(10e6)
+    rate.set_ceiling(CEILING)
+    assert rate.rate == CEILING
+    rate.step([report(loss=0.2)])
+    slower = rate.rate
+    assert slower < CEILING
+    rate.set_ceiling(2 * CEILING)
+    assert rate.rate == slower
+
+
 def run_link(link: Link, casts: dict[int, float], seconds: float, sizes: dict[int, int]) -> dict[int, int]:
     sent = dict.fromkeys(casts, 0)
     now = 0.0
