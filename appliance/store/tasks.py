@@ -171,15 +171,23 @@ class Tasks:
         with self._database.read() as sql:
             return newcomers.held(sql, order_id)
 
-    def release(self, order_id: int, *, now: datetime | None = None) -> builtins.list[Task]:
+    def release(
+        self, order_id: int, *, shown: Iterable[int] | None = None, now: datetime | None = None
+    ) -> builtins.list[Task]:
         """Confirm the order's newcomers of this moment: all their tasks begin, or none. Raises `NotFound`.
 
-        PCs that the order takes later are held again.
+        `shown` are the tasks that the operator was shown: `Conflict` when others are held by now. PCs that the order
+        takes later are held again.
         """
         moment = utc_now(now)
         with self._database.write() as sql:
             newcomers.get_order(sql, order_id)
             held = newcomers.held(sql, order_id)
+            if shown is not None and {task.id for task in held} != set(shown):
+                raise Conflict(
+                    f"{len(held)} PCs are held now, not those that were shown.",
+                    hint="Look at them, then confirm again.",
+                )
             return [ordering.start(sql, task, moment, "confirmed by the operator", held=False) for task in held]
 
     def dismiss(self, order_id: int, *, now: datetime | None = None) -> builtins.list[Task]:

@@ -212,6 +212,18 @@ def test_a_pc_that_comes_after_the_confirmation_is_held_for_the_next(store: Stor
     assert [task.host_name for task in store.tasks.held(order.id)] == ["LAB-02"]
 
 
+def test_a_confirmation_of_what_was_shown_confirms_nobody_else(store: Store, captured: Captured) -> None:
+    order = held_order(store, captured("a"), pcs=2)
+    shown = [task.id for task in store.tasks.held(order.id)]
+    store.tasks.cancel(shown[0])
+    store.tasks.adopt([mac(7)])
+    with pytest.raises(Conflict, match="2 PCs are held now, not those that were shown"):
+        store.tasks.release(order.id, shown=shown)
+    held = [task.id for task in store.tasks.held(order.id)]
+    assert len(held) == 2, "as many, but another one"
+    assert [task.id for task in store.tasks.release(order.id, shown=held)] == held
+
+
 def test_held_tasks_start_by_confirmation_only(store: Store, captured: Captured) -> None:
     order = held_order(store, captured("a"), pcs=1)
     (task,) = store.tasks.held(order.id)

@@ -91,7 +91,7 @@ async def test_who_came_after_the_count_is_not_confirmed_with_the_others(store: 
         await seat.press("enter")
         arrive(store, MACS[1])
         await seat.press("1", "enter")
-        assert "2 PCs are held now, not 1: more have come." in seat.text()
+        assert "2 PCs are held now, not those that were shown." in seat.text()
         assert len(store.tasks.held(only_order(store).id)) == 2
 
 

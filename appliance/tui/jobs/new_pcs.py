@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from textual.widget import Widget
 
-from appliance.errors import ApplianceError, Conflict
+from appliance.errors import ApplianceError
 from appliance.events import AfterTask, BootStage, TaskState
 from appliance.model import Inventory, NewPcOrder, Task
 from appliance.store import Store
@@ -322,20 +322,15 @@ class Arrivals(Page["NewPcsJob"]):
 
         def sure(yes: bool | None) -> None:
             if yes:
-                self._release(order, len(held))
+                self._release(order, [task.id for task in held])
 
         self.job.app.push_screen(Confirm(title, lines, word=str(len(held))), sure)
 
-    def _release(self, order: NewPcOrder, count: int) -> None:
-        """Release, unless more PCs have come than the operator has counted."""
+    def _release(self, order: NewPcOrder, shown: Sequence[int]) -> None:
+        """Release, unless other PCs are held than the operator has counted."""
 
         def work(store: Store) -> list[Task]:
-            now = len(store.tasks.held(order.id))
-            if now != count:
-                raise Conflict(
-                    f"{now} PCs are held now, not {count}: more have come.", hint="Look at them, then confirm again."
-                )
-            return store.tasks.release(order.id, now=self.snapshot.at)
+            return store.tasks.release(order.id, shown=shown, now=self.snapshot.at)
 
         self.session.do(
             "order release",
