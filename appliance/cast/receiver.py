@@ -44,6 +44,7 @@ TAIL_CHUNKS = 16
 TAIL_S = 2.0
 STALE_S = 10.0  # a chunk in part that gets nothing for so long is dropped
 STRIKES = 3  # bad hashes of one chunk, then it is fetched by NFS
+CHOOSY = 0.25  # of the buffer: with less room than this only some chunks are taken, see `_has_room`
 MAX_GAP = 1 << 16  # frames; a jump further than this in the sequence is believed of PROBE and ECHO only
 _WORD = 0xFFFFFFFF
 
@@ -204,7 +205,7 @@ class CastReceiver:
             if head.segment >= head.segments:
                 self.counts.unwanted += count  # parity alone is of no use
                 return
-            if self._free < head.length:
+            if not self._has_room(head):
                 self.counts.dropped += count
                 self._since.dropped += count
                 return
@@ -215,6 +216,11 @@ class CastReceiver:
             self._spoil(chunk)
             return
         self._add(part, head, count, payloads, now)
+
+    def _has_room(self, head: Data) -> bool:
+        """Whether to begin this chunk. The fuller the buffer, the fewer, and on every PC the same ones: what one slow
+        disk must leave, slower ones leave too, and one repetition serves them all."""
+        return self._free >= max(head.length, CHOOSY * _rank(head.chunk) * self.place.buffer_bytes)
 
     def _add(self, part: Assembly, head: Data, count: int, payloads: list[memoryview] | None, now: float) -> None:
         if head.segment < head.segments:
@@ -465,6 +471,11 @@ class CastReceiver:
 
 
 _IS_WANTED = bytes(b"0"[0] if state != State.WANTED else b"1"[0] for state in range(256))
+
+
+def _rank(chunk: int) -> float:
+    """0 to 1, neighbours far apart (multiplicative hashing by the golden ratio: Knuth, TAOCP 3, 6.4)."""
+    return (chunk * 0x9E3779B1 & _WORD) / (_WORD + 1)
 
 
 def _is_run(head: Data, last: Data, count: int) -> bool:

@@ -1,6 +1,7 @@
 """The receiver: takes what passes in any order, asks for what it lacks, and believes nothing but hashes."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -130,6 +131,22 @@ def test_a_full_buffer_drops_and_counts_and_asks_again() -> None:
     after = said(made.receiver, 2.0)
     assert (after.room, after.dropped, after.written) == (255, 0, len(held))
     assert after.taken == sum(len(FILES[n]) for n in held)
+
+
+def test_what_a_slow_disk_must_leave_slower_ones_leave_too() -> None:
+    """Three PCs write 8, 6 and 4 of ten chunks that pass, each at moments of its own."""
+    file, rng = bytes(1000), random.Random(4)
+    seats = [Seat([file] * 2000, buffer_bytes=64_000) for _ in range(3)]
+    for made in seats:
+        made.receiver.want_all()
+    for chunk in range(2000):
+        for made, of_ten in zip(seats, (8, 6, 4), strict=True):
+            made.receiver.run(Data(CAST, chunk, chunk, len(file), 0), 1, None, 1.0)
+            if 10 * rng.random() < of_ten and made.receiver.ready:
+                made.receiver.done(made.receiver.ready.popleft())
+    left = [said(made.receiver, 2.0).wanted for made in seats]
+    assert [wanted.bit_count() for wanted in left] == pytest.approx([400, 800, 1200], abs=80)
+    assert [(less & ~more).bit_count() <= 40 for less, more in pairwise(left)] == [True, True]
 
 
 def test_what_waits_unread_in_the_socket_is_told_as_less_room() -> None:

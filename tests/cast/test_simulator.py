@@ -88,6 +88,18 @@ def test_a_room_of_slow_disks_is_not_flooded() -> None:
     assert out.mean <= 1.2 * room.chunks * room.plain_bytes / 40e6
 
 
+def test_a_room_of_uneven_disks_takes_little_longer_than_each_alone() -> None:
+    """16 disks of 103 to 154 MB/s: what the slow ones leave is nearly the same, and is sent twice rather than all."""
+    disks = [103e6 + 51e6 * n / 15 for n in range(16)]
+    pcs = tuple(Pc(disk_bytes_s=disk, loss=0.001) for disk in disks)
+    room = Room(pcs, chunks=5000, ceiling=112e6, buffer_bytes=26 * MIB)
+    out = ended(simulate(room))
+    alone = [room.chunks * MIB / disk for disk in disks]
+    assert out.mean <= 1.1 * statistics.mean(alone)
+    assert max(out.seconds) <= 1.03 * max(alone)
+    assert out.sent_ratio <= 1.45
+
+
 def test_deaf_receivers_end_by_nfs() -> None:
     room = replace(ROOMS["32_vs_1"], chunks=100, pcs=(*alike(3), Pc(deaf=True)))
     out = ended(simulate(room))
