@@ -29,9 +29,13 @@ class Reader:
         self._thread.start()
 
     def plan(self, cast: int, chunks: Iterable[tuple[int, bytes]]) -> None:
-        """Chunk numbers and ids that `cast` sends next, at most `AHEAD`; files of others are let go."""
+        """Chunk numbers and ids that `cast` sends next, at most `AHEAD`; files of others are let go.
+
+        May be said again with every look: the same words wake nobody."""
         wanted = dict(chunks)
         with self._changed:
+            if list(self._wanted.get(cast, ())) == list(wanted):
+                return
             for key in [key for key in self._files if key[0] == cast and key[1] not in wanted]:
                 del self._files[key]
             self._wanted[cast] = wanted
@@ -46,7 +50,7 @@ class Reader:
         """The cast is over."""
         self.plan(cast, ())
         with self._changed:
-            del self._wanted[cast]
+            self._wanted.pop(cast, None)
 
     def close(self) -> None:
         """End the thread."""

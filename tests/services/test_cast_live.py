@@ -296,6 +296,35 @@ def test_the_reader_keeps_only_what_is_planned_and_says_when_it_has_come() -> No
         reader.close()
 
 
+def test_a_cast_that_waits_for_the_disk_does_not_wake_the_reader_with_every_look(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_read, woken = threading.Event(), 0
+
+    def count() -> None:
+        nonlocal woken
+        woken += 1
+
+    def slowly(id: bytes) -> bytes:
+        may_read.wait(10)
+        return shelf.by_id[id]
+
+    reader = Reader(slowly, lambda: None)
+    try:
+        live = LiveCast(shelf.plan(), reader, RATE, 0.0)
+        say(live, shelf.seat(), 0.1)
+        assert not live.ready(0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(reader._changed, "notify", count)
+            assert [live.ready(0.1) for _ in range(5)] == [False] * 5
+        assert woken == 0
+        may_read.set()
+        wait_for(lambda: live.ready(0.1))
+    finally:
+        may_read.set()
+        reader.close()
+
+
 @pytest.mark.parametrize("file", [None, b"x" * (MAX_CHUNK_BYTES + 1), b""])
 def test_a_file_that_cannot_be_sent_is_unreadable(file: bytes | None) -> None:
     def read(id: bytes) -> bytes:
