@@ -30,7 +30,7 @@ from appliance.engine.manifest import (
 )
 from appliance.engine.pins import Pins
 from appliance.engine.staging import Staged, Staging
-from appliance.errors import BadData, NoSpace, NotFound
+from appliance.errors import NoSpace, NotFound
 
 # Chunks are flushed side by side: a journalling file system serves all of them with one commit.
 _BATCH = 32
@@ -267,7 +267,7 @@ class ChunkStore:
     def size_of(self, version_id: str) -> VersionSize:
         """How many chunks a version has and what they take."""
         ids = collecting.chunks_of(self.versions / version_id)
-        return VersionSize(len(ids), sum(self._stored_size(id) for id in ids))
+        return VersionSize(len(ids), sum(collecting.size_of(self.root, id) for id in ids))
 
     def verify(
         self,
@@ -352,12 +352,6 @@ class ChunkStore:
             )
         return ids
 
-    def _stored_size(self, id: bytes) -> int:
-        try:
-            return self.path(id).stat().st_size
-        except FileNotFoundError:
-            return 0
-
 
 def check_files(manifest: Manifest, files: dict[str, bytes]) -> None:
     """Check that `files` are exactly those that `manifest` names, each index fitting its region. Raises `BadImage`."""
@@ -398,5 +392,5 @@ def _write_chunk(path: Path, frame: bytes, writer: str) -> None:
 
 
 __all__ = [
-    "BadData", "ChunkStore", "CollectReport", "IngestReport", "Usage", "VerifyReport", "VersionSize", "check_files",
+    "ChunkStore", "CollectReport", "IngestReport", "Usage", "VerifyReport", "VersionSize", "check_files",
 ]  # fmt: skip

@@ -79,7 +79,7 @@ def usage(root: Path, groups: Mapping[str, set[str]]) -> Usage:
     names = set[str]().union(*groups.values())
     chunks = {name: chunks_of(root / "versions" / name) for name in names}
     unions = {group: set[bytes]().union(*(chunks[name] for name in held)) for group, held in groups.items()}
-    sizes = {id: _size(root, id) for id in set[bytes]().union(*unions.values())}
+    sizes = {id: size_of(root, id) for id in set[bytes]().union(*unions.values())}
     return Usage(len(sizes), sum(sizes.values()), _shares(chunks, sizes), _shares(unions, sizes))
 
 
@@ -98,10 +98,11 @@ def frees(root: Path, pins: Pins, doomed: set[str], live: set[str], open_tasks: 
         gone -= pins.of(task_id)
     for name in live - doomed:
         gone -= chunks_of(root / "versions" / name)
-    return len(gone), sum(_size(root, id) for id in gone)
+    return len(gone), sum(size_of(root, id) for id in gone)
 
 
-def _size(root: Path, id: bytes) -> int:
+def size_of(root: Path, id: bytes) -> int:
+    """Bytes of a chunk file; 0 when it is not there."""
     name = id.hex()
     try:
         return (root / "chunks" / name[:2] / name).stat().st_size

@@ -1,4 +1,4 @@
-"""Files that survive a crash: written beside their place, flushed, renamed, and the folder flushed.
+"""The steps to files that survive a crash: written beside their place and flushed, renamed, and the folder flushed.
 
 Also the two kinds of lock the store uses (flock(2): released by the kernel when its holder dies).
 """
@@ -35,18 +35,6 @@ def write_new(path: Path, data: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def put_file(path: Path, data: bytes) -> None:
-    """Make `path` hold `data`, all of it or not at all, durably."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        write_new(temporary, data)
-        os.rename(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 @contextmanager
