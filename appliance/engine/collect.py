@@ -149,7 +149,10 @@ def _remove_versions(versions: Path, live: set[str], young: float) -> int:
 def _sweep(folder: Path, marked: set[bytes], young: float) -> tuple[int, int, int]:
     removed = freed = kept = 0
     for entry in os.scandir(folder):
-        info = entry.stat(follow_symlinks=False)
+        try:
+            info = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # a chunk on its way in has got its name meanwhile
         is_chunk = is_version_id(entry.name)
         if info.st_mtime >= young or (is_chunk and bytes.fromhex(entry.name) in marked):
             kept += is_chunk

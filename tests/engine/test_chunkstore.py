@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -316,6 +316,27 @@ def test_a_capture_that_commits_during_a_collection_loses_nothing(
     store.collect(set(), set())
     assert ready.wait(20)
     assert store.verify(committed[0]).ok
+
+
+def test_a_chunk_that_gets_its_name_while_its_folder_is_swept_ends_no_collection(
+    store: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, coming = store.put(plain(1)), store.put(plain(2))
+    age(store)
+    temporary = store.path(coming).with_name(f".{coming.hex()}.7.new")
+    store.path(coming).rename(temporary)
+    scandir = os.scandir
+
+    def renamed_after_it_was_listed(folder: Path) -> Iterable[os.DirEntry[str]]:
+        if folder != temporary.parent:
+            return scandir(folder)
+        entries = list(scandir(folder))
+        temporary.rename(store.path(coming))
+        return entries
+
+    monkeypatch.setattr(os, "scandir", renamed_after_it_was_listed)
+    assert store.collect(set(), set()).removed_chunks == 1
+    assert (store.has(lost), store.has(coming)) == (False, True)
 
 
 def test_a_live_version_that_cannot_be_read_stops_the_collection(store: ChunkStore) -> None:
