@@ -42,6 +42,9 @@ def check_name(text: str, what: str) -> str:
 
     The same rule serves both because both become part of file names, command lines and DHCP option 12.
     """
+    if not text:
+        the = "the " + what.partition(" ")[2]
+        raise UsageError(f"Give {the} a name.")
     if not _NAME.fullmatch(text):
         raise UsageError(
             f"'{text}' cannot name {what}.",
@@ -227,6 +230,7 @@ class CastSeat:
     token_hash: bytes = field(repr=False)  # of its task's valid token; its keys are made from it
     preferred: bool = False
     dropped: bool = False
+    host_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +301,7 @@ class TokenInfo:
     mac: str
     ip: str
     revoked: bool = False
+    host_name: str = ""  # of the task's PC
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,39 +11,37 @@ from appliance.cli.context import Context
 from appliance.errors import UsageError
 
 if TYPE_CHECKING:
-    from appliance.system.logs import LogLine, LogSource
+    from appliance.system.logs import LogLine
 
 _NOTES = """\
 It is kept by journald, or without systemd in log/diecast.log below paths.state. Where several services
 run in one process, lines of what they share name no service; they are left out when one is named.
+In the journal lines carry the fields DIECAST_HOST and DIECAST_TASK: journalctl DIECAST_HOST=pc-07
 """
 
 
 def _run(context: Context, options: argparse.Namespace) -> int:
     from appliance.system import logs, units
+    from appliance.system.about import About
 
     services = units.check(options.services) if options.services else ()
     if options.follow and options.json:
         raise UsageError("--json shows what there is; it does not follow.", hint="Leave one of the two out.")
     source = logs.source(context.settings.paths.state)
-    lines = source.last(options.lines, services, options.grep)
+    about = About(options.host, options.task)
+    lines = source.last(options.lines, services, options.grep, about)
     if options.json:
         context.say(show.as_json(lines))
         return 0
     for line in lines:
         context.say(in_words(line))
     if options.follow:
-        _follow(context, source, services, options.grep)
+        for new in source.follow(lambda: False, services, options.grep, about):  # until Control-C
+            if new is not None:
+                context.say(in_words(new))
     elif not lines:
         context.note("There is no such line.")
     return 0
-
-
-def _follow(context: Context, source: LogSource, services: tuple[str, ...], text: str) -> None:
-    """Until Control-C."""
-    for line in source.follow(lambda: False, services, text):
-        if line is not None:
-            context.say(in_words(line))
 
 
 def in_words(line: LogLine) -> str:
@@ -70,6 +68,8 @@ COMMAND = Command(
             help="the last N lines (50)",
         ),
         argument("--grep", default="", metavar="TEXT", help="only lines that have TEXT in them, in any case"),
+        argument("--host", default="", metavar="NAME", help="only lines about this PC"),
+        argument("--task", type=whole("task", 1), metavar="N", help="only lines about this task"),
         JSON,
     ),
     notes=_NOTES,

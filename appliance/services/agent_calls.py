@@ -23,6 +23,7 @@ from appliance.events import BootStage, CastState, TaskKind, TaskState
 from appliance.model import Host, Task, normalise_mac
 from appliance.services.http_box import BOX, Box, Refusal, read_body, sockname
 from appliance.services.neighbours import neighbour
+from appliance.system.about import tell
 from appliance.wire import agentapi as api
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def authorise(box: Box, token: str, ip: str, server: str) -> Caller:
     info = box.store.tasks.by_token(token)
     if info is None:
         raise Refusal(401, "This box does not know the token.", hint="Check in again.")
+    tell(host=info.host_name, task=info.task_id)
     if info.revoked:
         raise Refusal(403, "This token was replaced by a later check-in.", hint="Start the PC from the network again.")
     if info.ip != ip:
@@ -152,6 +154,7 @@ def check_in(box: Box, who: api.CheckIn, ip: str) -> api.CheckInAnswer:
     box.store.hosts.seen(mac, BootStage.AGENT, ip=ip, uuid=uuid, detail=f"agent {who.agent_version[:40]}")
     if host is None:
         return _guest(box, who, mac, ip, message)
+    tell(host=host.name, task=task.id if task else None)
     box.store.hosts.set_firmware(host.id, "uefi" if who.firmware == "uefi" else "bios", who.secure_boot)
     return _known(box, who, host, task, mac, ip)
 
@@ -197,6 +200,7 @@ def _newcomer(box: Box, who: api.CheckIn, macs: list[str], uuid: UUID | None) ->
         adopted = box.store.tasks.adopt(macs, uuid)
     if adopted is None:
         return None, None, "No new PC is wanted any more."
+    tell(host=adopted[0].name, task=adopted[1].id)
     log.info("the unknown PC %s is now %s, task %s", macs[0], adopted[0].name, adopted[1].id)
     return adopted[0], adopted[1], ""
 
@@ -242,6 +246,7 @@ def register(box: Box, caller: Caller, body: bytes) -> Reply:
         firmware = "uefi" if who.firmware == "uefi" else "bios"
         host = box.store.hosts.add(name, macs, uuid=uuid, firmware=firmware, secure_boot=who.secure_boot)
     box.store.audit.record(f"pc {caller.mac}", "register", f"{host.name} from {caller.ip}")
+    tell(host=host.name)
     log.info("%s (%s) registered as %s", caller.mac, caller.ip, host.name)
     return Reply(api.Registered(host.name).to_json())
 

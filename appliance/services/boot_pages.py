@@ -27,6 +27,7 @@ from appliance.events import BootStage, TaskState
 from appliance.model import Host, Sighting, Task, normalise_mac
 from appliance.services.http_box import BOX, Box, netloc
 from appliance.services.neighbours import mac_of
+from appliance.system.about import tell
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ def script_for(box: Box, mac: str, loader: Loader, box_netloc: str, ip: str, *, 
     sighting = box.store.hosts.sighting(mac)
     host = box.store.hosts.identify([mac], sighting.uuid if sighting else None)
     task = box.store.tasks.for_host(host.id) if host else None
+    tell(host=host.name if host else "", task=task.id if task else None)
     waiting = box.store.tasks.next_unknown() if host is None else None
     answer = decide(
         host,

@@ -20,6 +20,7 @@ from appliance.model import Cast, CastMember, CastSeat
 from appliance.services import cast_status
 from appliance.services.cast_reader import AHEAD, UNREADABLE, Reader
 from appliance.services.cast_sockets import RUN_FRAMES
+from appliance.system.about import about
 from appliance.wire.cast import (
     SEGMENT_BYTES,
     BadFrame,
@@ -48,6 +49,10 @@ class Plan:
     ids: tuple[bytes, ...]  # chunk number -> id
     seats: tuple[CastSeat, ...]
     expected: int  # PCs that are there or can still come: unfinished tasks, and new PCs that orders wait for
+
+    def host_of(self, task_id: int) -> str:
+        """The name of a task's PC; empty when its task has ended meanwhile."""
+        return next((seat.host_name for seat in self.seats if seat.task_id == task_id), "")
 
 
 @dataclass(frozen=True, slots=True)

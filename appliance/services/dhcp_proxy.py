@@ -13,6 +13,7 @@ from appliance.boot.offer import Boot, boot_server_ack, proxy_offer
 from appliance.services.dhcp_directory import Directory
 from appliance.services.dhcp_log import Complaints
 from appliance.services.dhcp_server import Effects, Link, boot_of, note_sighting
+from appliance.system.about import tell
 from appliance.wire.dhcp4 import ANY, Destination, Packet, Via, max_reply_bytes, reply_destination
 from appliance.wire.dhcp_options import MessageType, Opt, address_of
 from appliance.wire.pxe import PxeClient
@@ -58,6 +59,7 @@ class ProxyServer:
             return None
         self._directory.refresh()
         host = self._directory.host_of(request.mac, pxe)
+        tell(host=host.name if host else "")
         if self._directory.is_silent_for(host, pxe):
             return None
         server = BootServer(link.fetch_from or link.server_id, self._http_port)

@@ -23,6 +23,7 @@ from appliance.services.dhcp_directory import Directory
 from appliance.services.dhcp_leases import Client, LeasePool, RangeExhausted, client_key
 from appliance.services.dhcp_log import Complaints
 from appliance.services.dhcp_recorder import Seen
+from appliance.system.about import tell
 from appliance.wire.dhcp4 import ANY, EVERYBODY, Destination, Packet, Via, max_reply_bytes, reply_destination
 from appliance.wire.dhcp_options import MessageType, Opt, address_of, suboptions_of, text_of
 from appliance.wire.pxe import PxeClient
@@ -161,6 +162,7 @@ class FullServer:
             return None
         pxe = PxeClient.from_options(request.options)
         host = self._directory.host_of(mac, pxe)
+        tell(host=host.name if host else "")
         client_id = request.options.get(Opt.CLIENT_ID, b"")
         key = client_key(mac, client_id, by_mac=pxe is not None or host is not None)
         client = Client(key, mac, client_id.hex(), text_of(request.options, Opt.HOST_NAME)[:63])

@@ -29,6 +29,7 @@ from appliance.services.dhcp_proxy import ProxyServer
 from appliance.services.dhcp_recorder import Recorder, Seen
 from appliance.services.dhcp_server import FullServer, Link
 from appliance.services.netlink import Interface, Introductions, Neighbours, interfaces
+from appliance.system.about import about
 from appliance.wire.dhcp4 import BOOTREQUEST, ETHERNET, EVERYBODY, Destination, Packet, Via
 from appliance.wire.dhcp_options import MalformedOption
 
@@ -240,7 +241,8 @@ class DhcpService:
                 key = f"hardware {source[0]}"
                 self._complaints.say(key, logging.WARNING, text, source[0], request.htype, len(request.chaddr))
                 return
-            handler(request, link, source)
+            with about():  # the handler finds out whom
+                handler(request, link, source)
         except MalformedOption as error:
             text = "A malformed DHCP message from %s on %s is ignored: %s."
             self._complaints.say(f"malformed {source[0]}", logging.WARNING, text, source[0], link.name, error)

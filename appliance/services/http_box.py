@@ -7,6 +7,7 @@ header of a request ever goes into an answer or a log; whoever asks for nonsense
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections import OrderedDict
@@ -24,6 +25,7 @@ from appliance.errors import ApplianceError, BadData, Conflict, NoSpace, NotFoun
 from appliance.services.metrics import Counters, FolderSize
 from appliance.services.uploads import Uploads
 from appliance.store import Store
+from appliance.system.about import about
 from appliance.wire import agentapi as api
 
 log = logging.getLogger(__name__)
@@ -93,8 +95,11 @@ class Box:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "http"))
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what may block in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: function(*args, **kwargs))
+        """Run what may block in a thread, whose log lines are about the same PC as the caller's."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self.pool, lambda: context.run(function, *args, **kwargs)
+        )
 
 
 BOX = web.AppKey("box", Box)
@@ -128,6 +133,13 @@ async def answer_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Turn every exception into an answer: JSON for agents, a line of text for loaders and people."""
+    with about():  # handlers find out whom
+        return await _answered(request, handler)
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:

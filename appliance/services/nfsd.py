@@ -30,6 +30,7 @@ from appliance.services import nfs_ganesha, nfs_kernel
 from appliance.services.nfs_exports import Export, address_of, wanted_exports
 from appliance.services.nfs_ganesha import GaneshaServer
 from appliance.services.nfs_kernel import KernelServer
+from appliance.system.about import about
 
 if TYPE_CHECKING:
     from appliance.store import Store
@@ -146,7 +147,8 @@ class Controller:
         found = f"{size} bytes in {files} files" if files <= MAX_FILES else f"more than {MAX_FILES} files"
         error = f"The staging folder of task {task.id} ({task.host_name}) holds {found}; {limit} bytes are allowed."
         remedy = "Raise nfs.staging_limit_mb, or see why the box did not take the chunks; then capture again."
-        log.error("%s %s", error, remedy)
+        with about(host=task.host_name, task=task.id):
+            log.error("%s %s", error, remedy)
         with suppress(Conflict):  # it has ended meanwhile
             self._store.tasks.move(task.id, TaskState.FAILED, error=error, remedy=remedy)
         return True
@@ -155,7 +157,8 @@ class Controller:
         """Remove the staging folders of tasks that have ended, now that nothing of them is exported."""
         for name in os.listdir(self._chunks.staging):
             if name.isdecimal() and self._has_ended(int(name)):
-                log.info("staging folder of task %s is removed", name)
+                with about(task=int(name)):
+                    log.info("staging folder of task %s is removed", name)
                 with suppress(FileNotFoundError):  # the scheduler may have been quicker
                     self._chunks.drop_staging(int(name))
 

@@ -2,8 +2,7 @@
 
 Rules: services run in one event loop; the first that fails ends all; every way out goes through `stop`. How each
 service is stands in the store: told at every change, and every `BEAT_S` for as long as the loop turns.
-References: sd_notify(3), sd_watchdog_enabled(3), sd-daemon(3) (the `<N>` prefix of a log line), systemd.exec(5)
-($JOURNAL_STREAM).
+References: sd_notify(3), sd_watchdog_enabled(3), sd-daemon(3) (the `<N>` prefix of a log line).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from appliance.config import Settings
 from appliance.errors import ApplianceError, Unavailable, UsageError
 from appliance.events import ServiceHealth
+from appliance.system.journal import Journal, JournalHandler, journald_reads_stderr, priority_of
 
 if TYPE_CHECKING:
     from appliance.store import Store
@@ -43,9 +43,6 @@ MODULES: dict[str, str] = {
     "scheduler": "appliance.services.scheduler",
     "cast": "appliance.services.castd",
 }
-
-# logging level -> syslog priority, as journald reads it from `<N>` at the start of a line.
-_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 # Libraries that log every request or packet at INFO: only what is wrong is wanted from them.
 _NOISY = ("aiohttp.access", "asyncio", "pyroute2", "tftpy")
@@ -108,20 +105,20 @@ class Notifier:
 class LineFormatter(logging.Formatter):
     """One record, one line (tracebacks apart), with control characters spelled out.
 
-    With `journal`, lines begin with `<N>` and carry no time, because the journal has its own.
+    With `journal` they carry no time, because the journal has its own; with `marked`, each begins with `<N>`, from
+    which journald knows its priority.
     """
 
-    def __init__(self, *, journal: bool) -> None:
+    def __init__(self, *, journal: bool, marked: bool = False) -> None:
         fmt = "%(name)s: %(message)s" if journal else "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
         super().__init__(fmt)
-        self.journal = journal
+        self._marked = marked
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        if not self.journal:
+        if not self._marked:
             return text
-        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
+        return "\n".join(f"<{priority_of(record.levelno)}>{line}" for line in text.split("\n"))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = record.message.translate(_CONTROL)
@@ -129,12 +126,24 @@ class LineFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str, *, environ: Mapping[str, str] = os.environ) -> None:
-    """Log to standard error at `level` (debug, info, warning, error). Called once, by the command line."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(journal="JOURNAL_STREAM" in environ))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    """Log at `level` (debug, info, warning, error) to the journal or to standard error. Called once, by `serve`."""
+    logging.basicConfig(level=level.upper(), handlers=[_handler(environ)], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _handler(environ: Mapping[str, str]) -> logging.Handler:
+    """To journald with the fields of each line, if it reads our standard error; what it cannot take goes there."""
+    handler: logging.Handler
+    if journald_reads_stderr(environ):
+        with suppress(OSError):
+            handler = JournalHandler(Journal())
+            handler.setFormatter(LineFormatter(journal=True))
+            return handler
+    handler = logging.StreamHandler(sys.stderr)
+    in_journal = "JOURNAL_STREAM" in environ
+    handler.setFormatter(LineFormatter(journal=in_journal, marked=in_journal))
+    return handler
 
 
 def cannot_listen(what: str, address: str, port: int, error: OSError) -> Unavailable:

@@ -24,6 +24,7 @@ from appliance.services import notify, wake
 from appliance.services.ingest import Ingest
 from appliance.services.uploads import Uploads
 from appliance.store import Store
+from appliance.system.about import about
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Scheduler:
             text = (
                 f"its time came at {task.start_at:%Y-%m-%d %H:%M} UTC; the box was off" if late else "its time has come"
             )
-            with suppress(Conflict):  # cancelled or started by hand meanwhile
+            with suppress(Conflict), about(host=task.host_name, task=task.id):  # cancelled or started by hand meanwhile
                 self.store.tasks.start_now(task.id, text=text, now=now)
                 log.info("task %d (%s) waits for its PC: %s", task.id, task.host_name, text)
 
@@ -86,7 +87,9 @@ class Scheduler:
             return
         problems = wake.send(self.settings.network.interfaces, [mac for call in calls for mac in call.macs])
         self.store.hosts.woken([call.id for call in calls], now=now)
-        log.info("magic packets sent to %s", ", ".join(call.host_name for call in calls))
+        for call in calls:
+            with about(host=call.host_name):
+                log.info("magic packets sent to %s", call.host_name)
         for problem in problems:
             log.warning("%s", problem)
 
@@ -97,6 +100,10 @@ class Scheduler:
     # -- running and verifying tasks
 
     def _serve(self, task: Task) -> None:
+        with about(host=task.host_name, task=task.id):
+            self._serve_one(task)
+
+    def _serve_one(self, task: Task) -> None:
         try:
             if task.kind is TaskKind.CAPTURE and task.state is TaskState.RUNNING:
                 self.ingest.take_staged(task)
@@ -118,7 +125,8 @@ class Scheduler:
         current = self.store.tasks.get(task.id)
         if current.state.is_final:
             return
-        log.warning("task %d (%s) fails: %s", task.id, task.host_name, sentence)
+        with about(host=task.host_name, task=task.id):
+            log.warning("task %d (%s) fails: %s", task.id, task.host_name, sentence)
         with suppress(Conflict):
             self.store.tasks.move(task.id, TaskState.FAILED, error=sentence, remedy=remedy)
 
@@ -152,7 +160,8 @@ class Scheduler:
             self._stuck.discard(task_id)
         except (OSError, ApplianceError) as error:
             if task_id not in self._stuck:
-                log.warning("what task %d left cannot be removed: %s", task_id, error)
+                with about(task=task_id):
+                    log.warning("what task %d left cannot be removed: %s", task_id, error)
             self._stuck.add(task_id)
 
     def collect_if_due(self) -> None:

@@ -39,6 +39,7 @@ from appliance.services.tftp_session import (
     Request,
     Transfer,
 )
+from appliance.system.about import about, tell
 
 if TYPE_CHECKING:
     from appliance.store import Store
@@ -318,11 +319,10 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
     sightings: asyncio.Queue[Fetched] = asyncio.Queue(SIGHTINGS_WAITING)
 
     def report(fetched: Fetched) -> None:
-        log.info(
-            "%s got %s: %d kB in %.2f s", fetched.address, fetched.name, fetched.size_bytes // 1000, fetched.seconds
-        )
         if fetched.name in LOADERS:
             loop.call_soon_threadsafe(_put, sightings, fetched)
+        else:
+            _told(fetched)
 
     server = LoaderServer(settings.tftp, library, settings.network.interfaces, report)
     server.open()
@@ -338,9 +338,15 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
         await asyncio.to_thread(thread.join, HANGS_AFTER_S)
 
 
+def _told(fetched: Fetched) -> None:
+    log.info("%s got %s: %d kB in %.2f s", fetched.address, fetched.name, fetched.size_bytes // 1000, fetched.seconds)
+
+
 def _put(sightings: asyncio.Queue[Fetched], fetched: Fetched) -> None:
-    with suppress(asyncio.QueueFull):
+    try:
         sightings.put_nowait(fetched)
+    except asyncio.QueueFull:
+        _told(fetched)
 
 
 async def _watch(server: LoaderServer, thread: threading.Thread, stop: asyncio.Event) -> None:
@@ -353,15 +359,17 @@ async def _watch(server: LoaderServer, thread: threading.Thread, stop: asyncio.E
 
 
 async def _record(store: Store, sightings: asyncio.Queue[Fetched]) -> None:
-    """Tell the store who fetched a loader. Trouble with the store is logged and stops no transfer."""
+    """Tell the store and the log who fetched a loader. Trouble with the store is logged and stops no transfer."""
     while True:
         fetched = await sightings.get()
-        try:
-            await asyncio.to_thread(_sighted, store, fetched)
-        except ApplianceError as error:
-            log.warning("%s: the loader it fetched is not recorded: %s", fetched.address, error)
-        except Exception:
-            log.exception("%s: the loader it fetched is not recorded", fetched.address)
+        with about():
+            try:
+                await asyncio.to_thread(_sighted, store, fetched)
+            except ApplianceError as error:
+                log.warning("%s: the loader it fetched is not recorded: %s", fetched.address, error)
+            except Exception:
+                log.exception("%s: the loader it fetched is not recorded", fetched.address)
+            _told(fetched)
 
 
 def _sighted(store: Store, fetched: Fetched) -> None:
@@ -369,4 +377,6 @@ def _sighted(store: Store, fetched: Fetched) -> None:
     if mac is None:
         log.debug("%s: no MAC is known for it", fetched.address)
         return
+    host = store.hosts.identify([mac], None)
+    tell(host=host.name if host else "")
     store.hosts.seen(mac, BootStage.LOADER, ip=fetched.address, detail=fetched.name)

@@ -113,8 +113,9 @@ class Casts:
         """The PCs that have checked in for an unfinished task of the cast, and how many PCs there are or can still be:
         its unfinished tasks, and the new PCs that its orders wait for."""
         mine = (TaskRow.cast_id == number) & TaskRow.state.in_(lifecycle.OPEN_STATES)
+        of_task = (TokenRow.hash, TaskRow.host_name)
         query = (
-            CastMemberRow.select(CastMemberRow.task_id, CastMemberRow.preferred, CastMemberRow.dropped, TokenRow.hash)
+            CastMemberRow.select(CastMemberRow.task_id, CastMemberRow.preferred, CastMemberRow.dropped, *of_task)
             .join(TaskRow, on=(TaskRow.id == CastMemberRow.task_id))
             .join(TokenRow, on=(TokenRow.task_id == CastMemberRow.task_id))
             .where(mine, TokenRow.revoked == False)  # noqa: E712
@@ -123,7 +124,9 @@ class Casts:
         with self._database.read() as sql:
             rows = builtins.list(dicts(query, sql))
             expected = TaskRow.select().where(mine).count(sql) + _awaited(sql, number)
-        found = [CastSeat(r["task_id"], bytes.fromhex(r["hash"]), r["preferred"], r["dropped"]) for r in rows]
+        found = [
+            CastSeat(r["task_id"], bytes.fromhex(r["hash"]), r["preferred"], r["dropped"], r["host_name"]) for r in rows
+        ]
         return found, expected
 
     # -- the operator's word -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from datetime import datetime
 import peewee
 
 from appliance.model import TokenInfo
-from appliance.store.rows import TokenRow, first
+from appliance.store.rows import TaskRow, TokenRow, first
 
 _TOKEN_BYTES = 32
 MAX_SESSIONS = 2000  # tokens of PCs without a task; check-ins with invented MACs must not fill the disk
@@ -42,7 +42,9 @@ def look_up(sql: peewee.SqliteDatabase, token: str) -> TokenInfo | None:
     # The index found it by the hash of a secret, which tells a guesser nothing; the comparison itself takes one time.
     if row is None or not hmac.compare_digest(row["hash"], digest):
         return None
-    return TokenInfo(task_id=row["task_id"], mac=row["mac"], ip=row["ip"], revoked=row["revoked"])
+    task = first(TaskRow.select(TaskRow.host_name).where(TaskRow.id == row["task_id"]), sql)
+    host_name = task["host_name"] if task else ""
+    return TokenInfo(row["task_id"], row["mac"], row["ip"], revoked=row["revoked"], host_name=host_name)
 
 
 def _trim(sql: peewee.SqliteDatabase) -> None:

@@ -18,13 +18,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from appliance.errors import Unavailable
 from appliance.system import units
+from appliance.system.about import FIELD_HOST, FIELD_TASK, About, current
 
 MAX_BYTES = 5_000_000  # of one file
 KEPT = 4  # older files beside it
@@ -45,9 +46,12 @@ _MODULES: tuple[tuple[str, str], ...] = (
 )
 _PACKAGE = "appliance.services."
 
+ANYTHING = About()
+
 # Syslog priority, as journald stores it -> level.
 _LEVELS = ("error", "error", "error", "error", "warning", "info", "info", "debug")
-_LINE = re.compile(r"(\S+) (debug|info|warning|error) (\S+) (.*)")
+# Before the message, which begins with a logger's name, may stand whom it is about.
+_LINE = re.compile(r"(\S+) (debug|info|warning|error) (\S+)(?: host=(\S+))?(?: task=([0-9]{1,18}))? (.*)")
 # Names and options come from the network: none may begin a forged line or move a terminal's cursor.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != 9}
 
@@ -60,6 +64,8 @@ class LogLine:
     level: str  # debug | info | warning | error
     service: str  # empty: it is not known which
     text: str
+    host: str = ""  # whom it is about, if that is known
+    task: int | None = None
 
 
 def service_of(logger: str) -> str:
@@ -78,11 +84,15 @@ def file_of(state: Path) -> Path:
 class LogSource(Protocol):
     """Where lines come from."""
 
-    def last(self, count: int, services: Sequence[str] = (), text: str = "") -> list[LogLine]:
-        """The last `count` lines of the named services (none: all) that have `text` in them, oldest first."""
+    def last(self, count: int, services: Sequence[str] = (), text: str = "", about: About = ANYTHING) -> list[LogLine]:
+        """The last `count` lines of the named services (none: all) that have `text` in them, oldest first.
+
+        The name of the host or the number of the task that a line is about is as good as a word in it. With `about`,
+        only those that are about this host, this task, or both.
+        """
 
     def follow(
-        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = ""
+        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = "", about: About = ANYTHING
     ) -> Iterator[LogLine | None]:
         """Lines as they are written, until `stop` says so; a None about four times a second, when there is none."""
 
@@ -94,8 +104,11 @@ def source(state: Path) -> LogSource:
     return LogFile(file_of(state))
 
 
-def _fits(line: LogLine, services: Sequence[str], text: str) -> bool:
-    return (not services or line.service in services) and text.lower() in line.text.lower()
+def _fits(line: LogLine, services: Sequence[str], text: str, about: About) -> bool:
+    ours = not services or line.service in services
+    wanted = text.lower()
+    has_it = wanted in line.text.lower() or wanted in (line.host.lower(), str(line.task))
+    return ours and has_it and about.covers(About(line.host, line.task))
 
 
 # -- journald ---------------------------------------------------------------------------------------------------------
@@ -104,14 +117,14 @@ def _fits(line: LogLine, services: Sequence[str], text: str) -> bool:
 class Journal:
     """Lines of our units, through journalctl."""
 
-    def last(self, count: int, services: Sequence[str] = (), text: str = "") -> list[LogLine]:
+    def last(self, count: int, services: Sequence[str] = (), text: str = "", about: About = ANYTHING) -> list[LogLine]:
         """See `LogSource`. Searched from the newest on, so that a large journal is not read whole."""
         found: list[LogLine] = []
-        with self._run(["--reverse"], services) as process:
+        with self._run(["--reverse"], services, about) as process:
             assert process.stdout is not None
             for raw in process.stdout:
                 line = _entry(raw)
-                if line is not None and _fits(line, (), text):
+                if line is not None and _fits(line, (), text, about):
                     found.append(line)
                     if len(found) >= count:
                         process.terminate()
@@ -121,10 +134,10 @@ class Journal:
         return found[::-1]
 
     def follow(
-        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = ""
+        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = "", about: About = ANYTHING
     ) -> Iterator[LogLine | None]:
         """See `LogSource`."""
-        with self._run(["--follow", "--lines=0"], services) as process:
+        with self._run(["--follow", "--lines=0"], services, about) as process:
             assert process.stdout is not None
             os.set_blocking(process.stdout.fileno(), False)
             rest = b""
@@ -141,14 +154,16 @@ class Journal:
                     *whole, rest = (rest + data).split(b"\n")
                     for raw in whole:
                         line = _entry(raw)
-                        if line is not None and _fits(line, (), text):
+                        if line is not None and _fits(line, (), text, about):
                             yield line
             finally:
                 process.terminate()
 
     @staticmethod
-    def _run(options: Sequence[str], services: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _run(options: Sequence[str], services: Sequence[str], about: About) -> subprocess.Popen[bytes]:
         names = [f"--unit={units.unit_of(service)}" for service in services or units.SERVICES]
+        # journald has an index of tasks; hosts' names are compared here, in any case.
+        names += [f"{FIELD_TASK}={about.task}"] if about.task is not None else []
         command = ["journalctl", "--no-pager", "--quiet", "--output=json", *options, *names]
         try:
             return subprocess.Popen(
@@ -177,10 +192,18 @@ def _entry(raw: bytes) -> LogLine | None:
         level = _LEVELS[priority] if 0 <= priority < len(_LEVELS) else "info"
         # What systemd itself says of a unit has the unit's name in another field.
         unit = str(entry.get("UNIT") or entry.get("_SYSTEMD_UNIT") or "")
+        task = str(entry.get(FIELD_TASK) or "")
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
         return None
     service = unit.removeprefix("diecast-").removesuffix(".service")
-    return LogLine(at, level, service if service in units.SERVICES else "", str(message or ""))
+    return LogLine(
+        at,
+        level,
+        service if service in units.SERVICES else "",
+        str(message or ""),
+        str(entry.get(FIELD_HOST) or ""),
+        int(task) if task.isascii() and task.isdecimal() else None,
+    )
 
 
 # -- our own file -----------------------------------------------------------------------------------------------------
@@ -192,13 +215,13 @@ class LogFile:
 
     path: Path
 
-    def last(self, count: int, services: Sequence[str] = (), text: str = "") -> list[LogLine]:
+    def last(self, count: int, services: Sequence[str] = (), text: str = "", about: About = ANYTHING) -> list[LogLine]:
         """See `LogSource`. Raises `Unavailable` when there is no file, or it cannot be read."""
         found: list[LogLine] = []
         for path in (self.path, *_older(self.path)):
             try:
                 with path.open(encoding="utf-8", errors="replace") as file:
-                    lines = [line for line in _lines(file) if _fits(line, services, text)]
+                    lines = [line for line in _lines(file) if _fits(line, services, text, about)]
             except FileNotFoundError:
                 if path == self.path:
                     raise Unavailable(
@@ -213,7 +236,7 @@ class LogFile:
         return found[-count:] if count > 0 else []
 
     def follow(
-        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = ""
+        self, stop: Callable[[], bool], services: Sequence[str] = (), text: str = "", about: About = ANYTHING
     ) -> Iterator[LogLine | None]:
         """See `LogSource`. Waits for the file where there is none, and goes on with the new one after a rotation.
 
@@ -226,7 +249,7 @@ class LogFile:
                 # The last message may still grow by a traceback; it is complete when nothing more comes.
                 ready, buffer = _split_last(buffer + data) if data else _split_end(buffer)
                 for line in _lines(ready.split("\n")):
-                    if _fits(line, services, text):
+                    if _fits(line, services, text, about):
                         yield line
                 if data:
                     continue
@@ -255,7 +278,7 @@ def _lines(raw: Any) -> Iterator[LogLine]:
                 yield current
             current = begun
         elif current is not None and text:
-            current = LogLine(current.at, current.level, current.service, f"{current.text}\n{text}")
+            current = replace(current, text=f"{current.text}\n{text}")
     if current is not None:
         yield current
 
@@ -268,7 +291,8 @@ def _parse(text: str) -> LogLine | None:
         at = datetime.fromisoformat(found[1])
     except ValueError:
         return None
-    return LogLine(at.astimezone(UTC), found[2], "" if found[3] == "-" else found[3], found[4])
+    task = None if found[5] is None else int(found[5])
+    return LogLine(at.astimezone(UTC), found[2], "" if found[3] == "-" else found[3], found[6], found[4] or "", task)
 
 
 def _split_last(text: str) -> tuple[str, str]:
@@ -310,7 +334,7 @@ def _was_replaced(file: Any, path: Path) -> bool:
 
 
 class _Formatter(logging.Formatter):
-    """`2026-11-23T12:00:00.123+00:00 info dhcp dhcpd: message`."""
+    """`2026-11-23T12:00:00.123+00:00 info dhcp host=pc-07 task=7 dhcpd: message`."""
 
     def __init__(self, only: str = "") -> None:
         super().__init__()
@@ -321,9 +345,13 @@ class _Formatter(logging.Formatter):
         level = next((name for name in ("error", "warning", "info") if record.levelno >= _NUMBERS[name]), "debug")
         message = record.getMessage().translate(_CONTROL)
         service = service_of(record.name) or self._only or "-"
-        return f"{at} {level} {service} {record.name.removeprefix(_PACKAGE)}: {message}"
+        note = current()
+        host = f" host={_BLANK.sub('_', note.host.translate(_CONTROL))}" if note.host else ""
+        task = "" if note.task is None else f" task={note.task}"
+        return f"{at} {level} {service}{host}{task} {record.name.removeprefix(_PACKAGE)}: {message}"
 
 
+_BLANK = re.compile(r"\s")
 _NUMBERS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 

@@ -17,6 +17,7 @@ from appliance import overrides
 from appliance.events import ServiceHealth
 from appliance.store import Store
 from appliance.system import logs, units
+from appliance.system.about import about
 from tests.cli.conftest import Diecast
 from tests.fakes.systemd import FakeSystemd
 
@@ -118,6 +119,32 @@ def test_the_log_file_is_shown_chosen_and_searched(diecast: Diecast, config: Pat
     assert diecast("log", "ftp").status == 64
     assert diecast("log", "--lines", "0").status == 64
     assert diecast("log", "--follow", "--json").status == 64
+
+
+@pytest.mark.usefixtures("no_systemd")
+def test_the_log_is_chosen_by_the_pc_and_the_task_that_it_is_about(diecast: Diecast, config: Path) -> None:
+    logger = logging.getLogger("appliance.services.boot_pages")
+    logger.setLevel(logging.INFO)
+    with logs.to_file(config.parent / "state"):
+        logger.info("nobody's")
+        with about(host="pc-07", task=7):
+            logger.info("asks")
+        with about(host="pc-07", task=8):
+            logger.info("asks again")
+    logger.setLevel(logging.NOTSET)
+    assert diecast("log", "--host", "PC-07").out.count("\n") == 2
+    assert "asks again" in diecast("log", "--host", "pc-07", "--task", "8").out
+    (line,) = diecast("log", "--task", "7", "--json").json
+    assert (line["host"], line["task"]) == ("pc-07", 7)
+    assert diecast("log", "--grep", "pc-07").out.count("\n") == 2, "its name is as good as a word in the line"
+    assert diecast("log", "--task", "0").status == 64
+
+
+def test_the_journal_is_asked_for_a_task_by_its_field(diecast: Diecast, systemd: FakeSystemd) -> None:
+    entry = {"__REALTIME_TIMESTAMP": "1", "MESSAGE": "x", "DIECAST_TASK": "7", "DIECAST_HOST": "pc-07"}
+    systemd.has_journal([entry, {**entry, "DIECAST_HOST": "pc-08"}])
+    assert len(diecast("log", "--task", "7", "--host", "pc-07", "--json").json) == 1
+    assert systemd.calls("journalctl")[-1][-1] == "DIECAST_TASK=7"
 
 
 def test_the_journal_is_shown_where_units_are(diecast: Diecast, systemd: FakeSystemd) -> None:

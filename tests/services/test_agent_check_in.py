@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from appliance.events import BootStage, TaskState
+from appliance.system.about import About, current
 from appliance.wire import agentapi as api
 from tests.services.http_support import (
     MAC,
@@ -160,3 +163,37 @@ async def test_a_bad_mac_or_uuid_is_no_defect(pc: CallingPc) -> None:
     assert bad_mac.status == 422
     bad_uuid = await pc.agent("POST", "/checkin", api.CheckIn(macs=[], boot_mac=MAC, uuid="Not Settable"))
     assert bad_uuid.status == 200
+
+
+class Notes(logging.Handler):
+    """Keeps whom each line was about when it was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, About]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append((record.getMessage(), current()))
+
+    def about(self, words: str) -> About:
+        return next(subject for text, subject in self.found if words in text)
+
+
+@pytest.fixture
+def notes() -> Iterator[Notes]:
+    logger, handler = logging.getLogger("appliance.services"), Notes()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+async def test_what_is_logged_of_a_call_is_about_its_host_and_task(site: Site, pc: CallingPc, notes: Notes) -> None:
+    task = site.store.tasks.capture(site.host(), "win11")
+    await pc.check_in()
+    assert notes.about("checked in for task") == About("LAB1-01", task.id)
+    answer = await pc.agent("POST", "/result", b'{"ok": true}')
+    assert answer.status == 409
+    assert notes.about("has no manifest yet") == About("LAB1-01", task.id), "also where errors become answers"

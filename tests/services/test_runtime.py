@@ -295,7 +295,8 @@ def test_a_name_from_the_network_cannot_forge_a_log_line() -> None:
 
 @pytest.mark.parametrize(("level", "prefix"), [(logging.ERROR, "<3>"), (logging.INFO, "<6>"), (logging.DEBUG, "<7>")])
 def test_journal_lines_carry_their_priority(level: int, prefix: str) -> None:
-    assert LineFormatter(journal=True).format(record("hello", level=level)) == f"{prefix}appliance.x: hello"
+    formatter = LineFormatter(journal=True, marked=True)
+    assert formatter.format(record("hello", level=level)) == f"{prefix}appliance.x: hello"
 
 
 def test_every_line_of_a_traceback_carries_the_priority() -> None:
@@ -304,6 +305,6 @@ def test_every_line_of_a_traceback_carries_the_priority() -> None:
     except ValueError as error:
         entry = record("it failed", level=logging.ERROR)
         entry.exc_info = (ValueError, error, error.__traceback__)
-    lines = LineFormatter(journal=True).format(entry).split("\n")
+    lines = LineFormatter(journal=True, marked=True).format(entry).split("\n")
     assert len(lines) > 3
     assert all(line.startswith("<3>") for line in lines)

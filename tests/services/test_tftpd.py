@@ -305,6 +305,9 @@ class RecordingHosts:
         if self.fails:
             raise self.fails
 
+    def identify(self, macs: list[str], uuid: object) -> None:
+        return None
+
 
 class RecordingStore:
     def __init__(self, fails: Exception | None = None) -> None:

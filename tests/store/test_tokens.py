@@ -16,7 +16,7 @@ MAC = "52:54:00:aa:01:01"
 def test_a_token_stands_for_its_task_mac_and_address(store: Store, pc1: Host) -> None:
     task = store.tasks.capture(pc1, "win11")
     _, token = store.tasks.checked_in(task.id, "10.0.0.1", "52-54-00-AA-01-01")
-    assert store.tasks.by_token(token) == TokenInfo(task_id=task.id, mac=MAC, ip="10.0.0.1")
+    assert store.tasks.by_token(token) == TokenInfo(task.id, MAC, "10.0.0.1", host_name=pc1.name)
     assert len(token) >= 43
 
 

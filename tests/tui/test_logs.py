@@ -171,3 +171,16 @@ async def test_where_systemd_runs_the_journal_is_read(
         await seat.press("f", "f")
         assert "from the journal" in texts(seat)
         assert any("--unit=diecast-nfs.service" in call for call in systemd.calls("journalctl"))
+
+
+async def test_the_log_of_a_pc_is_found_by_its_name_and_of_a_task_by_its_number(store: Store, log: Path) -> None:
+    for number in range(LOADED + 10):
+        write(log, 5 + number % 50, f"info http host=pc-07 task=4711 boot_pages: asks {number}")
+    write(log, 59, "info http boot_pages: nobody's")
+    async with log_part(store) as seat:
+        for wanted in ("pc-07", "4711"):
+            await seat.press("/", *wanted, "enter")
+            await seat.settle()
+            assert len(texts(seat)) > LOADED - 10
+            assert all("asks" in text for text in texts(seat))
+            await seat.press("escape")

@@ -109,6 +109,8 @@ class LogPart(SystemPart):
             Column[Entry](N_("When"), when, 16, rank=0, sort=lambda entry: entry[0]),
             Column[Entry](N_("Level"), lambda e: _(_LEVELS[e[1].level][0]), 8, rank=1, role=_role),
             Column[Entry](N_("Service"), lambda entry: entry[1].service or "-", 9, rank=0),
+            Column[Entry](N_("PC"), lambda entry: entry[1].host or "-", 10, rank=1, most=20),
+            Column[Entry](N_("Task"), lambda entry: str(entry[1].task or "-"), 5, rank=2, right=True),
             Column[Entry](
                 N_("Message"), lambda entry: entry[1].text.partition("\n")[0], 30, rank=0, most=400, role=_role
             ),
