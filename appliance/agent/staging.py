@@ -6,7 +6,6 @@ files away as they come; see `room.Room` for how much may lie there.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -17,9 +16,9 @@ from appliance.agent.client import Box
 from appliance.agent.machine import Limits
 from appliance.agent.room import PART, Room
 from appliance.agent.stop import Stop
+from appliance.engine.files import FULL, write_new
 from appliance.errors import NoSpace, Unavailable
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _ROOM_POLL_S = 0.1
 
 
@@ -87,7 +86,7 @@ class StagingSink:
                 self._write(name, frame)
             except OSError as error:
                 self._stop.check()
-                full = error.errno in _FULL
+                full = error.errno in FULL
                 left = begun + (self._limits.room_s if full else self._limits.chunk_s) - time.monotonic()
                 if left <= 0:
                     raise _failure(name, error, full) from error
@@ -103,14 +102,7 @@ class StagingSink:
 
     def _write(self, name: str, frame: bytes) -> None:
         part = self._folder / (name + PART)
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(frame)
-            while view:
-                view = view[os.write(file, view) :]
-            os.fsync(file)
-        finally:
-            os.close(file)  # NFS may report a failed write only here
+        write_new(part, frame, 0o600)
         os.rename(part, self._folder / name)
 
 

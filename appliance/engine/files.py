@@ -15,6 +15,8 @@ from pathlib import Path
 
 from appliance.errors import NoSpace, Unavailable
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # what a write to a full disk ends with
+
 
 def sync_folder(folder: Path) -> None:
     """Make renames in `folder` durable."""
@@ -25,16 +27,16 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path` (replaced if it is there) and flush it; the folder is not flushed."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
         os.fsync(handle)
     finally:
-        os.close(handle)
+        os.close(handle)  # NFS may report a failed write only here
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def full_disk_in_words(root: Path, needed_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise no_space(root, needed_bytes) from error
         if error.errno in (errno.EIO, errno.EROFS, errno.ESTALE):
             raise Unavailable(
