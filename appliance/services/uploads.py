@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from appliance.engine.files import FULL, sync_folder
 from appliance.engine.manifest import MAX_MANIFEST_BYTES, is_file_name
-from appliance.errors import BadData, Conflict, NotFound
+from appliance.errors import BadData, Conflict, NoSpace, NotFound
 
 MANIFEST = "manifest.json"
 MAX_INDEX_BYTES = 1 << 30  # 16 TiB in 1 MiB windows, each with two extents
@@ -34,21 +36,23 @@ class Uploads:
         return self.root / str(task_id)
 
     def begin(self, task_id: int, name: str) -> Upload:
-        """Start to receive a file. Raises `NotFound` for a name no file can have, `Conflict` for too many files."""
+        """Start to receive a file. Raises `NotFound` for a name no file can have, `Conflict` for too many files,
+        `NoSpace`."""
         if not is_file_name(name):
             raise NotFound(f"'{name[:80]}' is no name of an image file.")
         return self._begin(task_id, name, MAX_INDEX_BYTES)
 
     def begin_manifest(self, task_id: int) -> Upload:
-        """Start to receive the manifest. Raises `Conflict` for too many files."""
+        """Start to receive the manifest. Raises `Conflict` for too many files, `NoSpace`."""
         return self._begin(task_id, MANIFEST, MAX_MANIFEST_BYTES)
 
     def _begin(self, task_id: int, name: str, limit_bytes: int) -> Upload:
         folder = self.folder(task_id)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if len(os.listdir(folder)) > MAX_FILES:
-            raise Conflict(f"Task {task_id} has uploaded {MAX_FILES} files already.")
-        return Upload(folder / name, limit_bytes)
+        with _full_disk_in_words(self.root):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if len(os.listdir(folder)) > MAX_FILES:
+                raise Conflict(f"Task {task_id} has uploaded {MAX_FILES} files already.")
+            return Upload(folder / name, limit_bytes)
 
     def has_manifest(self, task_id: int) -> bool:
         """Whether the manifest, which comes last, is there."""
@@ -93,26 +97,40 @@ class Upload:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+        with suppress(OSError):  # what was kept is on the disk; what was not is forgotten
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
     def write(self, piece: bytes) -> None:
-        """Add a piece. Raises `BadData` beyond the limit."""
+        """Add a piece. Raises `BadData` beyond the limit, `NoSpace`."""
         self.size += len(piece)
         if self.size > self.limit_bytes:
             raise BadData(f"{self.path.name} is over {self.limit_bytes} bytes long.")
-        self._file.write(piece)
+        with _full_disk_in_words(self.path.parent):
+            self._file.write(piece)
 
     def keep(self) -> None:
-        """Give the file its name; it survives a crash from here on. Raises `Conflict` when the folder is gone."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Give the file its name; it survives a crash from here on. Raises `Conflict` when the folder is gone,
+        `NoSpace`."""
+        with _full_disk_in_words(self.path.parent):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         try:
             os.rename(self._temporary, self.path)
+            sync_folder(self.path.parent)
         except FileNotFoundError:
             raise Conflict(f"{self.path.name} came too late: its task has ended.") from None
-        handle = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+
+
+@contextmanager
+def _full_disk_in_words(folder: Path) -> Iterator[None]:
+    """The disk's own error as `NoSpace`: the agent ends its capture with these words rather than to ask again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise NoSpace(
+            f"The box has no room for the capture's indexes: the disk of {folder} is full.",
+            hint="Free space on the disk of paths.state.",
+        ) from error

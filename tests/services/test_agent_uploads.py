@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from appliance.events import TaskState
 from appliance.services.http_box import MAX_BODY_BYTES
 from appliance.services.scheduler import Scheduler
+from appliance.services.uploads import Upload
 from appliance.wire import agentapi as api
 from tests.services.http_support import (
     OTHER_MAC,
@@ -111,6 +114,36 @@ async def test_a_body_that_is_too_long_is_refused(site: Site, pc: CallingPc) -> 
     assert (await pc.agent("POST", "/log", b"x" * (MAX_BODY_BYTES + 1))).status == 413
     too_many = b"\0" * 32 * (api.MAX_MISSING_IDS + 1)
     assert (await pc.agent("POST", "/chunks/missing", too_many)).status == 422
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+async def test_a_full_disk_of_the_box_refuses_an_upload_in_words_and_leaves_nothing(
+    site: Site, pc: CallingPc, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    task = site.store.tasks.capture(site.host(), "win11")
+    await pc.check_in()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    begin = site.box.uploads.begin
+
+    def begin_on_a_full_disk(task_id: int, name: str) -> Upload:
+        upload = begin(task_id, name)
+        upload._file.close()
+        upload._file = Path("/dev/full").open("wb")  # noqa: SIM115
+        return upload
+
+    if call == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(site.box.uploads, "begin", begin_on_a_full_disk)
+    answer = await pc.agent("PUT", "/capture/index/disk.index", bytes(1 << 16))
+    assert answer.status == 409
+    problem = api.Problem.from_json(answer.body)
+    assert "no room for the capture's indexes" in problem.error
+    assert "paths.state" in problem.remedy
+    assert not list(site.box.uploads.folder(task.id).iterdir())
 
 
 async def test_a_full_store_ends_the_capture_in_words(tmp_path: Path) -> None:
