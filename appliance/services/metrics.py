@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def _file_sizes(folder: Path) -> Iterator[int]:
                 if entry.is_dir(follow_symlinks=False):
                     yield from _file_sizes(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False):
-                    yield entry.stat(follow_symlinks=False).st_size
+                    with suppress(FileNotFoundError):  # renamed or removed since it was listed; the others count
+                        yield entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
         return
 

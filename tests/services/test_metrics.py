@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -127,3 +129,21 @@ def test_every_metric_has_its_help_its_type_and_a_number(box: Box) -> None:
             name = line.split("{")[0].split()[0]
             float(line.rsplit(" ", 1)[1])
             assert (declared[name] == "counter") == name.endswith("_total")
+
+
+def test_a_chunk_that_gets_its_name_while_the_folder_is_measured_hides_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b.new", "c"):
+        (tmp_path / name).write_bytes(b"four")
+
+    @contextmanager
+    def vanishing(folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        (tmp_path / "b.new").unlink()
+        yield found
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert metrics.FolderSize(tmp_path).measure() == (2, 8)
