@@ -29,6 +29,7 @@ from appliance.services.cast_live import LiveCast, Plan
 from appliance.services.cast_reader import Reader
 from appliance.services.cast_sockets import Card, cards_of
 from appliance.services.cast_wiring import Wiring
+from appliance.services.watchdog import duty
 from appliance.wire.cast import BadFrame, sender_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 ROUND_S = 0.2  # how often the store is looked at
 SECOND_S = 1.0
 _LONGEST_WAIT_S = 0.05  # PROBE and what happens once a second are looked at so often when nothing else is
+_SENDER_HANGS_S = 30.0
+_LOOK_HANGS_S = 120.0  # the index of a large version is read in one look
 _LAST_WORDS = 3  # PROBEs that say that a cast has ended, one a second
 
 Figures = tuple[tuple[Cast, list[CastMember]], ...]
@@ -106,10 +109,11 @@ class Caster:
 
     # -- the thread
 
-    def run(self) -> None:
-        """Send and hear until `stop`. Then every socket is closed."""
+    def run(self, turned: Callable[[], None]) -> None:
+        """Send and hear until `stop`, and say `turned` each time. Then every socket is closed."""
         try:
             while not self._stopped:
+                turned()
                 now = self._clock()
                 if self._plans is not None:
                     plans, self._plans = self._plans, None
@@ -291,15 +295,17 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
         caster.follow(cards_of(settings.network))
 
     pool = ThreadPoolExecutor(1, "cast")
-    sending = asyncio.get_running_loop().run_in_executor(pool, caster.run)
-    try:
-        ready()
-        while not stop.is_set() and not sending.done():
-            await asyncio.to_thread(look)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), ROUND_S)
-    finally:
-        caster.stop()
-        pool.shutdown(wait=False)
-        await asyncio.to_thread(desk.leave)
-        await sending
+    with duty("the sender of casts", _SENDER_HANGS_S) as sender, duty("the look at the store", _LOOK_HANGS_S) as looks:
+        sending = asyncio.get_running_loop().run_in_executor(pool, caster.run, sender.turned)
+        try:
+            ready()
+            while not stop.is_set() and not sending.done():
+                await asyncio.to_thread(look)
+                looks.turned()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), ROUND_S)
+        finally:
+            caster.stop()
+            pool.shutdown(wait=False)
+            await asyncio.to_thread(desk.leave)
+            await sending

@@ -27,6 +27,7 @@ from appliance.services.http_box import BOX, MAX_BODY_BYTES, Box, answer_errors
 from appliance.services.netlink import interfaces
 from appliance.services.runtime import cannot_listen
 from appliance.services.uploads import Uploads
+from appliance.services.watchdog import keeps_up
 from appliance.store import Store
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _BACKLOG = 1024  # a room of PCs is switched on by one button
 _KEEPALIVE_S = 75.0
 _SHUTDOWN_S = 3.0  # requests under way when we are told to stop; agents ask again
 _OPEN_FILES = 65536  # each of an agent's threads keeps a connection
+_POOL_HANGS_S = 120.0  # until one of the threads that answer is free: a disk or a store that never answers holds all
 _LOOPBACK = "127.0.0.1"
 
 
@@ -93,7 +95,7 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
             await web.SockSite(runner, sock, backlog=_BACKLOG).start()
             log.info("HTTP on %s port %d", *sock.getsockname())
         ready()
-        await stop.wait()
+        await keeps_up("whoever answers calls", box.pool, stop, _POOL_HANGS_S)
     finally:
         await runner.cleanup()
         box.pool.shutdown(cancel_futures=True)

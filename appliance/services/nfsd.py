@@ -30,6 +30,7 @@ from appliance.services import nfs_ganesha, nfs_kernel
 from appliance.services.nfs_exports import Export, address_of, wanted_exports
 from appliance.services.nfs_ganesha import GaneshaServer
 from appliance.services.nfs_kernel import KernelServer
+from appliance.services.watchdog import duty
 from appliance.system.about import about
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
+_ROUND_HANGS_S = 300.0  # exportfs and the kernel's server may take their time; then somebody has to look
 # A task that stops running without an end (its PC restarts, or someone asked for its boot script in its name) keeps its
 # exports for so long: withdrawn ones would break the transfers of an agent that never went away.
 LINGER_S = 10.0
@@ -242,15 +244,17 @@ async def _rounds(controller: Controller, stop: asyncio.Event) -> None:
     """Rounds until `stop`. Trouble is told once, and ends the service only when it lasts."""
     well = time.monotonic()
     told = ""
-    while not stop.is_set():
-        try:
-            await asyncio.to_thread(controller.round)
-            well, told = time.monotonic(), ""
-        except (ApplianceError, OSError) as error:
-            if str(error) != told:
-                log.error("exports are not as they should be: %s", error)
-            told = str(error)
-            if time.monotonic() - well > _MAX_TROUBLE_S:
-                raise
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), ROUND_S)
+    with duty("the round of exports", _ROUND_HANGS_S) as rounds:
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(controller.round)
+                well, told = time.monotonic(), ""
+            except (ApplianceError, OSError) as error:
+                if str(error) != told:
+                    log.error("exports are not as they should be: %s", error)
+                told = str(error)
+                if time.monotonic() - well > _MAX_TROUBLE_S:
+                    raise
+            rounds.turned()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), ROUND_S)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from appliance.config import Settings
 from appliance.errors import ApplianceError, Unavailable, UsageError
 from appliance.events import ServiceHealth
+from appliance.services import watchdog
 from appliance.system.journal import Journal, JournalHandler, journald_reads_stderr, priority_of
 
 if TYPE_CHECKING:
@@ -177,20 +178,13 @@ async def _main(services: Mapping[str, Serve], settings: Settings, store: Store,
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    watchdog = asyncio.create_task(_feed_watchdog(notifier))
+    feeding = asyncio.create_task(watchdog.feed(notifier.alive, notifier.watchdog_s))
     try:
         await supervise(services, settings, store, stop, notifier)
     finally:
-        watchdog.cancel()
+        feeding.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-async def _feed_watchdog(notifier: Notifier) -> None:
-    """Runs in the services' loop, so that a loop that hangs is noticed."""
-    while notifier.watchdog_s:
-        notifier.alive()
-        await asyncio.sleep(notifier.watchdog_s / 3)
 
 
 class Pulse:

@@ -23,6 +23,7 @@ from appliance.model import Task
 from appliance.services import notify, wake
 from appliance.services.ingest import Ingest
 from appliance.services.uploads import Uploads
+from appliance.services.watchdog import duty
 from appliance.store import Store
 from appliance.system.about import about
 
@@ -34,6 +35,10 @@ COLLECT_EVERY_S = 3600.0
 LINGER = timedelta(seconds=10)
 _LATE = timedelta(minutes=1)  # a task that starts later than this after its time says so
 _MANY = 10_000  # tasks that can be open at once
+
+# A round takes all that lies staged, on a slow disk for minutes; a collection reads every index. Then they hang.
+_TICK_HANGS_S = 1800.0
+_COLLECTION_HANGS_S = 4 * 3600.0
 
 
 class Scheduler:
@@ -203,18 +208,22 @@ async def serve(settings: Settings, store: Store, stop: asyncio.Event, *, ready:
     ready()
     beside = [asyncio.create_task(_collect(scheduler, stop)), asyncio.create_task(notify.run(settings, store, stop))]
     try:
-        while not stop.is_set():
-            await _guarded(scheduler.tick)
-            await _sleep(stop, TICK_S)
+        with duty("the scheduler's round", _TICK_HANGS_S) as rounds:
+            while not stop.is_set():
+                await _guarded(scheduler.tick)
+                rounds.turned()
+                await _sleep(stop, TICK_S)
     finally:
         await asyncio.gather(*beside)
 
 
 async def _collect(scheduler: Scheduler, stop: asyncio.Event) -> None:
     """Beside the ticks: a collection reads every index and may take minutes."""
-    while not stop.is_set():
-        await _guarded(scheduler.collect_if_due)
-        await _sleep(stop, 5.0)
+    with duty("the collection", _COLLECTION_HANGS_S) as collections:
+        while not stop.is_set():
+            await _guarded(scheduler.collect_if_due)
+            collections.turned()
+            await _sleep(stop, 5.0)
 
 
 async def _guarded(work: Callable[[], None]) -> None:

@@ -45,7 +45,7 @@ def test_every_module_of_the_services_belongs_to_one_or_is_shared() -> None:
     folder = Path(appliance.services.__file__).parent
     found = {path.stem: service_of(f"appliance.services.{path.stem}") for path in folder.glob("*.py")}
     assert {service for service in found.values() if service} == set(units.SERVICES)
-    shared = {"__init__", "neighbours", "netlink", "runtime"}
+    shared = {"__init__", "neighbours", "netlink", "runtime", "watchdog"}
     assert {module for module, service in found.items() if not service} == shared
     assert service_of("aiohttp.access") == ""
 
