@@ -19,15 +19,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Any
-from uuid import UUID
 
 from appliance.errors import BadData, UsageError
 from appliance.events import LocalBoot, UefiLoader
-from appliance.model import Host, check_name, normalise_mac
+from appliance.host_fields import check_room, parse_address, parse_macs, parse_uuid
+from appliance.model import Host, check_name
 
 MAX_BYTES = 8_000_000
 MAX_ROWS = 20_000
-MAX_ROOM = 40  # characters, as for every room
 _MAX_TEXT = 2000
 
 # In the order in which they are written.
@@ -156,7 +155,7 @@ def _recognise(first: Sequence[str]) -> Callable[[_Table], Sheet] | None:
 
 def _is_macs(text: str) -> bool:
     try:
-        return bool(_macs(text))
+        return bool(parse_macs(text))
     except UsageError:
         return False
 
@@ -234,29 +233,9 @@ def _split(text: str, sign: str) -> list[str]:
 # -- single values ----------------------------------------------------------------------------------------------------
 
 
-def _macs(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(normalise_mac(part) for part in re.split(r"[|,;\s]+", text) if part))
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        raise UsageError(f"'{text}' is no UUID.") from None
-
-
-def _address(text: str) -> IPv4Address | None:
-    try:
-        return IPv4Address(text) if text else None
-    except ValueError:
-        raise UsageError(f"'{text}' is no IPv4 address.") from None
-
-
 def _room(text: str) -> str:
     name = one_line(text)
-    if len(name) > MAX_ROOM:
-        raise UsageError(f"'{name}' cannot name a room: it has more than {MAX_ROOM} characters.")
-    return name
+    return check_room(name) if name else ""
 
 
 def _sealed(text: str) -> bool:
@@ -283,10 +262,10 @@ def _choice(kind: type[StrEnum], what: str) -> Callable[[str], StrEnum]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "macs": _macs,
-    "uuid": _uuid,
+    "macs": parse_macs,
+    "uuid": parse_uuid,
     "room": _room,
-    "address": _address,
+    "address": parse_address,
     "disk": _text,
     "local_boot": _choice(LocalBoot, "local_boot"),
     "uefi_loader": _choice(UefiLoader, "uefi_loader"),

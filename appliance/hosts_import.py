@@ -8,8 +8,7 @@ refuse a row because somebody was faster.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -75,8 +74,10 @@ def carry_out(store: Store, step: Step) -> Step:
     if step.action in {Action.SAME, Action.REFUSE}:
         return step
     try:
-        with _reserved(store, step):
-            _write(store, step)
+        if step.base is None:
+            store.hosts.add(step.name, make_room=True, **{"macs": (), **step.values})
+        else:
+            store.hosts.edit(step.base.name, base=step.base, make_room=True, **step.values)
     except (Conflict, UsageError, NotFound) as error:
         return dataclasses.replace(step, action=Action.REFUSE, why=str(error))
     return step
@@ -184,59 +185,3 @@ def _in_words(changes: Mapping[str, Any]) -> str:
 def _without_nothing(values: Mapping[str, Any]) -> dict[str, Any]:
     """For a new host: what is empty has no need to be said."""
     return {name: value for name, value in values.items() if value not in (None, "", ())}
-
-
-# -- carrying out -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _reserved(store: Store, step: Step) -> Iterator[None]:
-    """Meanwhile, and if nothing is raised afterwards, the step's address is reserved as it says."""
-    if "address" not in step.values:
-        yield
-        return
-    macs = tuple(step.values.get("macs") or (step.base.macs if step.base else ()))
-    touched = {*macs, *(step.base.macs if step.base else ())}
-    before = [item for item in store.leases.reservations() if item.mac in touched]
-    address = step.values["address"]
-    try:
-        for item in before:
-            store.leases.unreserve(item.mac)
-        if address is not None:
-            store.leases.reserve(macs[0], address)
-        yield
-    except BaseException:
-        if address is not None:
-            with suppress(NotFound):
-                store.leases.unreserve(macs[0])
-        for item in before:
-            with suppress(Conflict):
-                store.leases.reserve(item.mac, item.address)
-        raise
-
-
-def _write(store: Store, step: Step) -> None:
-    values = {name: value for name, value in step.values.items() if name != "address"}
-    made = _make_room(store, values.get("room", ""))
-    try:
-        if step.base is None:
-            store.hosts.add(step.name, values.pop("macs", ()), **values)
-        elif values:
-            store.hosts.edit(step.base.name, base=step.base, **values)
-    except BaseException:
-        if made:
-            with suppress(NotFound):
-                store.rooms.remove(values["room"])
-        raise
-
-
-def _make_room(store: Store, name: str) -> bool:
-    """Make a room that is named and not there. Returns whether it was made."""
-    if not name:
-        return False
-    try:
-        store.rooms.get(name)
-    except NotFound:
-        store.rooms.add(name)
-        return True
-    return False

@@ -19,7 +19,6 @@ from appliance.errors import BadData
 from appliance.events import LocalBoot, UefiLoader
 from appliance.hosts_csv import COLUMNS, Kind, Row, read, write
 from appliance.model import Host
-from appliance.store import rooms
 
 MAC1, MAC2, MAC3 = "52:54:00:aa:01:01", "52:54:00:aa:01:02", "52:54:00:aa:01:03"
 UUID1 = UUID("8d3f0b56-11c4-4f0e-9a77-0123456789ab")
@@ -169,7 +168,6 @@ def test_a_row_that_makes_no_sense_keeps_its_place_with_the_reason(row: str, pro
 def test_too_long_a_room_or_text_is_refused() -> None:
     assert "cannot name a room" in only(f"name,room\nPC1,{'x' * 41}\n".encode()).problem
     assert "too long" in only(f"name,notes\nPC1,{'x' * 2001}\n".encode()).problem
-    assert hosts_csv.MAX_ROOM == rooms.MAX_NAME
 
 
 # -- FOG --------------------------------------------------------------------------------------------------------------

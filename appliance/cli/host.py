@@ -14,7 +14,7 @@ from appliance.cli.host_list import EXPORT, IMPORT
 from appliance.cli.names import content_of, disks_of, doing, firmware_in_words, stage_in_words
 from appliance.errors import UsageError
 from appliance.events import LocalBoot, UefiLoader
-from appliance.model import Host, normalise_mac
+from appliance.model import normalise_mac
 
 
 def _uuid(text: str) -> UUID | None:
@@ -58,23 +58,7 @@ _FIELD_NAMES = ("disk", "local_boot", "uefi_loader", "notes", "room")
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     """The options that were given and are fields of a host."""
     values = {name: getattr(options, name) for name in _FIELD_NAMES if getattr(options, name) is not None}
-    if hasattr(options, "uuid"):
-        values["uuid"] = options.uuid
-    return values
-
-
-def _reserve(context: Context, host: Host, options: argparse.Namespace) -> None:
-    """Reserve or free the host's address when --address was given."""
-    if not hasattr(options, "address"):
-        return
-    if not host.macs:
-        raise UsageError(f"{host.name} has no MAC to reserve an address for.", hint="Add one with --mac.")
-    if options.address is not None:
-        context.store.leases.reserve(host.macs[0], options.address)
-        return
-    for reservation in context.store.leases.reservations():
-        if reservation.mac in host.macs:
-            context.store.leases.unreserve(reservation.mac)
+    return values | {name: getattr(options, name) for name in ("uuid", "address") if hasattr(options, name)}
 
 
 def _add(context: Context, options: argparse.Namespace) -> int:
@@ -82,7 +66,6 @@ def _add(context: Context, options: argparse.Namespace) -> int:
     host = context.store.hosts.add(options.name, options.mac or [], sealed=options.sealed, **values)
     if values.get("uuid") is not None and host.uuid is None:
         context.note(f"The UUID {values['uuid']} is one that many boards share; it was left out.")
-    _reserve(context, host, options)
     context.record("host add", host.name)
     context.say(f"Added {host.name} ({', '.join(host.macs) or host.uuid}).")
     return 0
@@ -96,11 +79,10 @@ def _edit(context: Context, options: argparse.Namespace) -> int:
         changes["name"] = options.new_name
     if options.sealed is not None:
         changes["sealed"] = options.sealed
-    if not changes and not hasattr(options, "address"):
+    if not changes:
         raise UsageError("Nothing is to be changed.", hint="See: diecast host edit --help")
-    host = context.store.hosts.edit(options.name, **changes) if changes else context.store.hosts.get(options.name)
-    _reserve(context, host, options)
-    context.record("host edit", f"{host.name}: {', '.join(sorted(changes)) or 'address'}")
+    host = context.store.hosts.edit(options.name, **changes)
+    context.record("host edit", f"{host.name}: {', '.join(sorted(changes))}")
     context.say(f"Changed {host.name}.")
     return 0
 
@@ -109,9 +91,6 @@ def _remove(context: Context, options: argparse.Namespace) -> int:
     for name in options.names:
         host = context.store.hosts.get(name)
         context.store.hosts.remove(name)
-        for reservation in context.store.leases.reservations():
-            if reservation.mac in host.macs:
-                context.store.leases.unreserve(reservation.mac)
         context.record("host remove", host.name)
         context.say(f"Removed {host.name}.")
     return 0

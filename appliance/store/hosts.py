@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +14,9 @@ import peewee
 
 from appliance.errors import Conflict, NotFound, UsageError
 from appliance.events import BootStage, LocalBoot, UefiLoader
+from appliance.host_fields import check_room, name_from_pattern
 from appliance.model import Host, Inventory, Sighting, WakeCall, check_name, normalise_mac
-from appliance.store import bootsteps, identity, lifecycle, waking
+from appliance.store import identity, leases, lifecycle, sightings, waking
 from appliance.store.database import Database
 from appliance.store.rows import (
     DockMacRow,
@@ -33,8 +34,6 @@ from appliance.store.rows import (
 )
 
 _COLUMNS = columns(HostRow, Host, without=("macs", "room"))
-_NUMBER = re.compile(r"\{(n+)\}")
-MAX_SIGHTINGS = 5000  # beyond it unknown PCs' are forgotten: a flood of invented MACs must not fill the disk
 _BIOS_ARCH = 0  # DHCP option 93 (RFC 4578, IANA's list); every other entry is some UEFI
 
 # What `add` and `edit` accept beside name and macs, and how each value is made sound.
@@ -64,15 +63,28 @@ class Hosts:
         macs: Iterable[str],
         *,
         uuid: UUID | None = None,
+        address: IPv4Address | None = None,
         now: datetime | None = None,
         **fields: Any,
     ) -> Host:
-        """Register a PC. Raises `Conflict` naming the host that has the name or a MAC, `UsageError` for bad values.
+        """Register a PC, and reserve `address` for its first MAC. With `make_room` its room is made if it is not there.
 
-        A UUID that identifies nobody (`identity.BAD_UUIDS`) is left out.
+        Raises `Conflict` naming the host that has the name or a MAC, or the MAC that has the address, `UsageError` for
+        bad values. A UUID that identifies nobody (`identity.BAD_UUIDS`) is left out.
         """
         with self._database.write() as sql:
-            return insert(sql, name, macs, utc_now(now), uuid=uuid, **fields)
+            host = insert(sql, name, macs, utc_now(now), uuid=uuid, **fields)
+            if address is not None:
+                leases.settle(sql, host.name, (), host.macs, address)
+            return host
+
+    def add_named(
+        self, pattern: str, cards: Iterable[tuple[str, UUID | None]], room: str = "", *, now: datetime | None = None
+    ) -> builtins.list[Host]:
+        """Register PCs by MAC and UUID under the next free names of `pattern`, all or none. Raises as `add`."""
+        with self._database.write() as sql:
+            moment = utc_now(now)
+            return [insert(sql, next_name(sql, pattern), [mac], moment, uuid=uuid, room=room) for mac, uuid in cards]
 
     def get(self, name: str) -> Host:
         """The host of that name, in any case. Raises `NotFound`."""
@@ -100,22 +112,35 @@ class Hosts:
             hosts = list(_hosts(sql, select()))
         return sorted(hosts, key=lambda host: natural(host.name))
 
-    def edit(self, host_name: str, /, base: Host | None = None, **changes: Any) -> Host:
-        """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk, notes or room (empty: none).
+    def edit(
+        self,
+        host_name: str,
+        /,
+        base: Host | None = None,
+        *,
+        address: IPv4Address | None = leases.KEEP,
+        shown: IPv4Address | None = leases.KEEP,
+        make_room: bool = False,
+        **changes: Any,
+    ) -> Host:
+        """Change name, macs, uuid, sealed, local_boot, uefi_loader, disk, notes, room or reserved address.
 
-        `base` is what the editor was shown: then the host is found by its number, and what somebody else changed since
-        raises `Conflict` naming it. Raises as `add`, and `NotFound`.
+        No room is an empty text, no address None; with `make_room` a room is made if it is not there. `base`, and
+        `shown` for the address, is what the editor was shown: then the host is found by its number, and what somebody
+        else changed since raises `Conflict` naming it. Raises as `add`, and `NotFound`.
         """
         with self._database.write() as sql:
             host = by_name(sql, host_name) if base is None else by_id(sql, base.id)
             if base is not None:
                 _refuse_if_changed(base, host, changes)
+            if leases.KEEP not in (address, shown) and leases.shown_otherwise(sql, host.macs, shown, address):
+                raise _changed_since(host.name, ["address"])
             macs = changes.pop("macs", None)
             new_name = changes.pop("name", None)
             room = changes.pop("room", None)
             values = _sound(changes, _FIELDS)
             if room is not None:
-                values["room_id"] = room_id(sql, room) if room else None
+                values["room_id"] = room_id(sql, room, make=make_room) if room else None
             if new_name is not None:
                 values["name"] = _free_name(sql, new_name, host.id)
                 TaskRow.update(host_name=new_name).where(TaskRow.host_id == host.id).execute(sql)
@@ -125,13 +150,18 @@ class Hosts:
                 HostRow.update(**values).where(HostRow.id == host.id).execute(sql)
             changed = by_id(sql, host.id)
             _refuse_markless(changed.name, changed.macs, changed.uuid)
+            leases.settle(sql, changed.name, host.macs, changed.macs, address)
             return changed
 
     def remove(self, name: str) -> None:
-        """Forget a host. Its finished tasks stay. Raises `Conflict` while it has an unfinished one."""
+        """Forget a host and the addresses reserved for it; its finished tasks stay.
+
+        Raises `NotFound`, and `Conflict` while it has an unfinished task.
+        """
         with self._database.write() as sql:
             host = by_name(sql, name)
             lifecycle.refuse_if_busy(sql, host.id, host.name)
+            leases.free(sql, host.macs)
             HostRow.delete().where(HostRow.id == host.id).execute(sql)
 
     def seen(
@@ -149,7 +179,8 @@ class Hosts:
         mac = normalise_mac(mac)
         moment = utc_now(now)
         with self._database.write(durable=False) as sql:
-            _sight(sql, mac, {"stage": stage, "at": moment, "uuid": uuid, "arch": arch, "ip": ip, "detail": detail})
+            last = {"stage": stage, "at": moment, "uuid": uuid, "arch": arch, "ip": ip, "detail": detail}
+            sightings.record(sql, mac, last)
             host = identify(sql, (mac,), uuid)
             if host is None:
                 return
@@ -271,12 +302,13 @@ def insert(
     now: datetime,
     *,
     uuid: UUID | None = None,
+    room: str = "",
+    make_room: bool = False,
     **fields: Any,
 ) -> Host:
     """See `Hosts.add`."""
-    room = fields.pop("room", "")
     values = _sound(fields, _FIELDS | _SERVICE_FIELDS)
-    values["room_id"] = room_id(sql, room) if room else None
+    values["room_id"] = room_id(sql, room, make=make_room) if room else None
     values["uuid"] = identity.usable_uuid(uuid)
     values["name"] = _free_name(sql, name, None)
     addresses = _sound_macs(sql, macs, None)
@@ -305,9 +337,11 @@ def in_room(sql: peewee.SqliteDatabase, room: int) -> list[Host]:
     return sorted(_hosts(sql, select().where(HostRow.room_id == room)), key=lambda host: natural(host.name))
 
 
-def room_id(sql: peewee.SqliteDatabase, name: str) -> int:
-    """The number of the room of that name. Raises `NotFound`."""
+def room_id(sql: peewee.SqliteDatabase, name: str, *, make: bool = False) -> int:
+    """The number of the room of that name; with `make` a new one's. Raises `NotFound`, `UsageError`."""
     row = first(RoomRow.select().where(RoomRow.name == name), sql)
+    if row is None and make:
+        return int(RoomRow.insert(name=check_room(name), notes="").execute(sql))
     if row is None:
         raise NotFound(f"There is no room '{name}'.", hint="See: diecast room list")
     return int(row["id"])
@@ -331,17 +365,6 @@ def identify(sql: peewee.SqliteDatabase, macs: Iterable[str], uuid: UUID | None)
 def next_name(sql: peewee.SqliteDatabase, pattern: str) -> str:
     """See `Hosts.next_name`."""
     return name_from_pattern(pattern, _names(sql))
-
-
-def name_from_pattern(pattern: str, taken: Set[str]) -> str:
-    """The first name of `pattern` that is not in `taken` (lower case). Raises `UsageError`."""
-    found = _NUMBER.findall(pattern)
-    if len(found) != 1:
-        raise UsageError(
-            f"The name pattern '{pattern}' needs exactly one number such as {{nn}}.", hint="For example: LAB1-{nn}"
-        )
-    names = (_NUMBER.sub(str(number).zfill(len(found[0])), pattern) for number in itertools.count(1))
-    return check_name(next(name for name in names if name.lower() not in taken), "a host")
 
 
 def free_name(sql: peewee.SqliteDatabase, wanted: str) -> str:
@@ -372,10 +395,14 @@ def _refuse_if_changed(base: Host, host: Host, changes: dict[str, Any]) -> None:
         if getattr(host, field) != getattr(base, field) and changes.get(field) != getattr(host, field)
     ]
     if fields:
-        raise Conflict(
-            f"Somebody changed {base.name} since it was shown to you: {', '.join(fields)}.",
-            hint="Look at it again, then change it.",
-        )
+        raise _changed_since(base.name, fields)
+
+
+def _changed_since(name: str, fields: Iterable[str]) -> Conflict:
+    return Conflict(
+        f"Somebody changed {name} since it was shown to you: {', '.join(fields)}.",
+        hint="Look at it again, then change it.",
+    )
 
 
 def _hosts(sql: peewee.SqliteDatabase, query: Any) -> Iterator[Host]:
@@ -456,20 +483,3 @@ def _sound(values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
             choices = ", ".join(map(str, fields[key]))
             raise UsageError(f"'{value}' is no value for {key}.", hint=f"Choose one of: {choices}.") from None
     return result
-
-
-def _sight(sql: peewee.SqliteDatabase, mac: str, values: dict[str, Any]) -> None:
-    """Insert or update one sighting. Later stages of one boot know less than its DHCP request: what they lack stays."""
-    known = first(SightingRow.select().where(SightingRow.mac == mac), sql)
-    values["steps"] = bootsteps.reached(known["steps"] if known else (), values["stage"], values["at"])
-    if known is not None:
-        keep = {"uuid": None, "arch": None, "ip": ""} if values["stage"] is not BootStage.DHCP else {"ip": ""}
-        values = {key: known[key] if key in keep and value == keep[key] else value for key, value in values.items()}
-        SightingRow.update(**values).where(SightingRow.mac == mac).execute(sql)
-        return
-    SightingRow.insert(mac=mac, **values).execute(sql)
-    surplus = SightingRow.select().count(sql) - MAX_SIGHTINGS
-    if surplus > 0:
-        unknown = SightingRow.mac.not_in(MacRow.select(MacRow.address))
-        oldest = SightingRow.select(SightingRow.mac).where(unknown).order_by(SightingRow.at).limit(surplus)
-        SightingRow.delete().where(SightingRow.mac.in_(oldest)).execute(sql)

@@ -8,13 +8,12 @@ from typing import Any
 
 import peewee
 
-from appliance.errors import Conflict, UsageError
+from appliance.errors import Conflict
+from appliance.host_fields import check_room
 from appliance.model import Host, Room
 from appliance.store import hosts
 from appliance.store.database import Database
 from appliance.store.rows import HostRow, RoomRow, dicts, first
-
-MAX_NAME = 40  # characters
 
 
 class Rooms:
@@ -39,10 +38,14 @@ class Rooms:
         with self._database.read() as sql:
             return hosts.in_room(sql, _get(sql, name).id)
 
-    def add(self, name: str, notes: str = "") -> Room:
-        """Make an empty room. Raises `Conflict` when there is one of that name, `UsageError` for no name."""
+    def add(self, name: str, notes: str = "", host_names: Iterable[str] = ()) -> Room:
+        """Make a room, and put hosts into it.
+
+        Raises `Conflict` when there is one of that name, `UsageError` for no name, `NotFound` for an unknown host.
+        """
         with self._database.write() as sql:
-            RoomRow.insert(name=_free(sql, name, None), notes=notes).execute(sql)
+            room_id = RoomRow.insert(name=_free(sql, name, None), notes=notes).execute(sql)
+            _assign(sql, room_id, host_names)
             return _get(sql, name.strip())
 
     def edit(self, room: str, /, *, name: str | None = None, notes: str | None = None) -> Room:
@@ -67,13 +70,7 @@ class Rooms:
         Returns how many stood elsewhere before.
         """
         with self._database.write() as sql:
-            room_id = None if room_name is None else _get(sql, room_name).id
-            ids = [hosts.by_name(sql, name).id for name in host_names]
-            elsewhere = HostRow.room_id.is_null() | (HostRow.room_id != room_id)
-            if room_id is None:
-                elsewhere = HostRow.room_id.is_null(False)
-            moved: int = HostRow.update(room_id=room_id).where(HostRow.id.in_(ids), elsewhere).execute(sql)
-            return moved
+            return _assign(sql, None if room_name is None else hosts.room_id(sql, room_name), host_names)
 
 
 def select() -> Any:
@@ -93,11 +90,18 @@ def _get(sql: peewee.SqliteDatabase, name: str) -> Room:
     return Room(**row)
 
 
+def _assign(sql: peewee.SqliteDatabase, room_id: int | None, host_names: Iterable[str]) -> int:
+    ids = [hosts.by_name(sql, name).id for name in host_names]
+    elsewhere = HostRow.room_id.is_null() | (HostRow.room_id != room_id)
+    if room_id is None:
+        elsewhere = HostRow.room_id.is_null(False)
+    moved: int = HostRow.update(room_id=room_id).where(HostRow.id.in_(ids), elsewhere).execute(sql)
+    return moved
+
+
 def _free(sql: peewee.SqliteDatabase, name: str, room_id: int | None) -> str:
     """`name` without blanks around it, when it can name a room and no other room has it."""
-    name = name.strip()
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-        raise UsageError(f"'{name}' cannot name a room.", hint=f"Use 1 to {MAX_NAME} printable characters.")
+    name = check_room(name)
     row = first(RoomRow.select().where(RoomRow.name == name), sql)
     if row is not None and row["id"] != room_id:
         raise Conflict(f"There is a room '{row['name']}' already.", hint="Choose another name.")

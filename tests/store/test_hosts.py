@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from appliance.errors import Conflict, NotFound, UsageError
 from appliance.events import BootStage, LocalBoot, TaskState, UefiLoader
+from appliance.host_fields import name_from_pattern
 from appliance.model import Host, ImageVersion
-from appliance.store import Store
-from appliance.store import hosts as hosts_module
+from appliance.store import Store, sightings
 from tests.store.conftest import NOON
 
 GOOD = UUID("8d3f0b56-11c4-4f0e-9a77-0123456789ab")
@@ -186,7 +186,7 @@ def test_a_new_boot_forgets_what_the_last_firmware_said(store: Store, pc1: Host)
 def test_a_flood_of_invented_macs_forgets_the_oldest_unknown(
     store: Store, pc1: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts_module, "MAX_SIGHTINGS", 5)
+    monkeypatch.setattr(sightings, "MAX_SIGHTINGS", 5)
     store.hosts.seen(pc1.macs[0], BootStage.DHCP, now=NOON - timedelta(days=1))
     for number in range(12):
         now = NOON + timedelta(seconds=number)
@@ -226,7 +226,7 @@ def test_a_pattern_that_makes_no_names_is_refused(store: Store, pattern: str) ->
 
 @given(taken=st.sets(st.integers(1, 40), max_size=12), width=st.integers(1, 4))
 def test_a_pattern_gives_the_first_free_number_at_its_width(taken: set[int], width: int) -> None:
-    free = hosts_module.name_from_pattern(f"R{{{'n' * width}}}x", {f"r{n:0{width}d}X".lower() for n in taken})
+    free = name_from_pattern(f"R{{{'n' * width}}}x", {f"r{n:0{width}d}X".lower() for n in taken})
     number = int(free[1:-1])
     assert number == min(set(range(1, 42)) - taken)
     assert free == f"R{number:0{width}d}x"

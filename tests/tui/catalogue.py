@@ -34,8 +34,8 @@ FRENCH = LOCALE_DIR / "fr" / "LC_MESSAGES" / "diecast.po"
 # Where sentences come from that a console can show: through the store, or as errors of the verbs it calls. The command
 # line speaks for itself, but the console shows what its doctor finds.
 SPEAKING: tuple[str, ...] = (
-    "model.py", "config.py", "config_keys.py", "overrides.py", "hosts_csv.py", "hosts_import.py", "store", "engine",
-    "disk", "agent", "services", "system",
+    "model.py", "config.py", "config_keys.py", "overrides.py", "host_fields.py", "hosts_csv.py", "hosts_import.py",
+    "store", "engine", "disk", "agent", "services", "system",
     "tui", "cast", "cli/checks",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}

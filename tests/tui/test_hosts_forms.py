@@ -7,11 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from appliance.errors import Conflict, UsageError
 from appliance.events import LocalBoot, UefiLoader
+from appliance.host_fields import parse_macs
 from appliance.model import Reservation
 from appliance.store import Store
-from appliance.tui.screens import hosts_forms
 from tests.tui.kit import Seat, console
 
 UUID_TEXT = "8d3f0b56-11c4-4f0e-9a77-0123456789ab"
@@ -183,28 +182,30 @@ async def test_an_address_of_another_is_refused_and_nothing_else_is_written(stor
     assert store.hosts.get("lab-01").notes == ""
 
 
-def test_a_reservation_that_somebody_changed_meanwhile_is_a_conflict(store: Store) -> None:
-    host = store.hosts.get("lab-01")
-    store.leases.reserve(host.macs[0], ADDRESS)
-    with pytest.raises(Conflict, match="since it was shown to you: address"):
-        hosts_forms.change(store, host, None, {"address": IPv4Address("10.20.4.10")})
+async def test_an_address_that_somebody_changed_meanwhile_is_shown_before_it_is_overwritten(store: Store) -> None:
+    async with console(store) as seat:
+        await edit(seat, "lab-01")
+        await fill(seat, 4, "10.20.4.10")
+        store.leases.reserve("52:54:00:aa:01:01", ADDRESS)
+        await seat.press("enter")
+        assert "Somebody else changed this to: 10.20.4.9. Yours is still here; Enter saves it." in rows(seat.text())
+        assert store.leases.reservations() == [Reservation("52:54:00:aa:01:01", ADDRESS)]
+        await seat.press("enter")
+    assert store.leases.reservations() == [Reservation("52:54:00:aa:01:01", IPv4Address("10.20.4.10"))]
 
 
-def test_a_card_that_is_replaced_hands_its_address_on(store: Store) -> None:
-    host = store.hosts.get("lab-01")
-    kept = store.leases.reserve(host.macs[0], ADDRESS)
-    hosts_forms.change(store, host, kept, {"macs": ("52:54:00:cc:00:01",)})
-    assert store.leases.reservations() == [Reservation("52:54:00:cc:00:01", ADDRESS)]
-
-
-def test_a_host_without_a_card_gets_no_address(store: Store) -> None:
-    host = store.hosts.add("by-uuid", [], uuid=UUID(UUID_TEXT))
-    with pytest.raises(UsageError, match="reserved for a MAC"):
-        hosts_forms.change(store, host, None, {"address": ADDRESS})
+async def test_a_host_without_a_card_gets_no_address(store: Store) -> None:
+    store.hosts.add("by-uuid", [], uuid=UUID(UUID_TEXT))
+    async with console(store) as seat:
+        await edit(seat, "by-uuid")
+        await fill(seat, 4, "10.20.4.9")
+        await seat.press("enter")
+        assert "by-uuid has no MAC to reserve an address for." in rows(seat.text())
+    assert store.leases.reservations() == []
 
 
 def test_macs_are_read_with_whatever_stands_between_them() -> None:
-    assert hosts_forms.parse_macs("5254.00aa.0101,52-54-00-AA-01-02 | 52:54:00:aa:01:01") == (
+    assert parse_macs("5254.00aa.0101,52-54-00-AA-01-02 | 52:54:00:aa:01:01") == (
         "52:54:00:aa:01:01",
         "52:54:00:aa:01:02",
     )

@@ -15,9 +15,9 @@ from textual.widget import Widget
 
 from appliance.errors import ApplianceError
 from appliance.events import AfterTask, BootStage, TaskState
+from appliance.host_fields import name_from_pattern
 from appliance.model import Inventory, NewPcOrder, Task
 from appliance.store import Store
-from appliance.store.hosts import name_from_pattern
 from appliance.tui import keys, sentences, words
 from appliance.tui.i18n import N_, _, ngettext
 from appliance.tui.jobs import orders, progress

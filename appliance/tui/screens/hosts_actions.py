@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.model import Host, Room
-from appliance.store import Store
 from appliance.tui import words
 from appliance.tui.i18n import _
 from appliance.tui.widgets.dialogs import Confirm, Form, Item, Pick
@@ -86,21 +85,13 @@ def remove(screen: ConsoleScreen, hosts: Sequence[Host], then: Then) -> None:
                 "host remove",
                 hosts,
                 lambda host: host.name,
-                forget,
+                lambda store, host: store.hosts.remove(host.name),
                 then=lambda count: _said(screen, then, count, _("Removed {hosts}.").format(hosts=words.hosts(count))),
             )
 
     word = str(len(hosts)) if len(hosts) > 1 else hosts[0].name
     title = _("Remove {hosts}?").format(hosts=words.hosts(len(hosts)))
     screen.app.push_screen(Confirm(title, lines, word=word), sure)
-
-
-def forget(store: Store, host: Host) -> None:
-    """Remove one host with the addresses reserved for it."""
-    store.hosts.remove(host.name)
-    for reservation in store.leases.reservations():
-        if reservation.mac in host.macs:
-            store.leases.unreserve(reservation.mac)
 
 
 def _said(screen: ConsoleScreen, then: Then, count: int, text: str) -> None:
@@ -150,20 +141,15 @@ def _assign_new(screen: ConsoleScreen, hosts: Sequence[Host], then: Then) -> Non
     names = [host.name for host in hosts]
 
     def save(form: Form, values: dict[str, str]) -> None:
-        def work(store: Store) -> str:
-            room = store.rooms.add(values["name"])
-            store.rooms.assign(room.name, names)
-            return room.name
-
-        def done(room: str) -> None:
+        def done(room: Room) -> None:
             form.dismiss(values)
             then()
-            screen.console.say(_("In room {room}: {hosts}.").format(room=room, hosts=words.hosts(len(names))))
+            screen.console.say(_("In room {room}: {hosts}.").format(room=room.name, hosts=words.hosts(len(names))))
 
         screen.session.do(
             "room assign",
-            lambda room: f"{room} (new): {', '.join(names)}",
-            work,
+            lambda room: f"{room.name} (new): {', '.join(names)}",
+            lambda store: store.rooms.add(values["name"], host_names=names),
             then=done,
             failed=form.refuse,
         )

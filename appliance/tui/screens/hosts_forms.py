@@ -7,15 +7,14 @@ touched keeps what was typed, and Enter saves it knowingly.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from appliance.errors import ApplianceError, Conflict, UsageError
+from appliance.errors import ApplianceError, Conflict
 from appliance.events import LocalBoot, UefiLoader
-from appliance.model import Host, Reservation, Sighting, check_name, normalise_mac
+from appliance.host_fields import parse_address, parse_macs, parse_uuid
+from appliance.model import Host, Reservation, Sighting, check_name
 from appliance.store import Store
 from appliance.tui import words
 from appliance.tui.i18n import N_, _
@@ -51,27 +50,6 @@ _HINTS: dict[str, str] = {
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
-
-
-def parse_macs(text: str) -> tuple[str, ...]:
-    """MAC addresses with blanks, commas or bars between them. Raises `UsageError`."""
-    return tuple(dict.fromkeys(normalise_mac(part) for part in re.split(r"[|,;\s]+", text) if part))
-
-
-def parse_uuid(text: str) -> UUID | None:
-    """A UUID, None for an empty text. Raises `UsageError`."""
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        raise UsageError(f"'{text}' is no UUID.") from None
-
-
-def parse_address(text: str) -> IPv4Address | None:
-    """An IPv4 address, None for an empty text. Raises `UsageError`."""
-    try:
-        return IPv4Address(text) if text else None
-    except ValueError:
-        raise UsageError(f"'{text}' is no IPv4 address.") from None
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
@@ -167,14 +145,6 @@ def add(
 
     def save(form: Form, values: dict[str, Any]) -> None:
         wanted = parsed(values)
-        address = wanted.pop("address")
-
-        def work(store: Store) -> Host:
-            _refuse_taken(store, address, wanted["macs"])
-            host = store.hosts.add(wanted["name"], wanted["macs"], **_without(wanted, "name", "macs"))
-            if address is not None:
-                store.leases.reserve(host.macs[0], address)
-            return host
 
         def done(host: Host) -> None:
             form.dismiss(values)
@@ -186,7 +156,7 @@ def add(
         screen.session.do(
             "host add",
             lambda host: host.name,
-            work,
+            lambda store: store.hosts.add(**wanted),
             said=lambda host: _("Added {name}.").format(name=host.name),
             then=done,
             failed=form.refuse,
@@ -216,31 +186,27 @@ def register_all(screen: ConsoleScreen, sightings: Sequence[Sighting], then: Cal
     ]
 
     def save(form: Form, values: dict[str, Any]) -> None:
-        room = values["room"].strip()
+        cards = [(sighting.mac, sighting.uuid) for sighting in sightings]
+        pattern, room = values["pattern"].strip(), values["room"].strip()
 
-        def work(store: Store) -> list[str]:
-            if room:
-                store.rooms.get(room)
-            made = []
-            for sighting in sightings:
-                name = store.hosts.next_name(values["pattern"].strip())
-                made.append(store.hosts.add(name, [sighting.mac], uuid=sighting.uuid, room=room).name)
-            return made
-
-        def done(made: list[str]) -> None:
+        def done(made: list[Host]) -> None:
             form.dismiss(values)
             then()
 
         screen.session.do(
             "host add",
-            lambda made: ", ".join(made),
-            work,
-            said=lambda made: _("Registered {names}.").format(names=", ".join(made)),
+            _names,
+            lambda store: store.hosts.add_named(pattern, cards, room),
+            said=lambda made: _("Registered {names}.").format(names=_names(made)),
             then=done,
             failed=form.refuse,
         )
 
     screen.app.push_screen(Form(_("Register {pcs}").format(pcs=words.pcs(len(sightings))), shown, save=save))
+
+
+def _names(hosts: Sequence[Host]) -> str:
+    return ", ".join(host.name for host in hosts)
 
 
 # -- editing ----------------------------------------------------------------------------------------------------------
@@ -274,10 +240,7 @@ class Editor:
             form.dismiss(values)
             self._screen.console.say(_("Nothing was changed."))
             return
-        base, reserved = self._base, self._reserved
-
-        def work(store: Store) -> Host:
-            return change(store, base, reserved, changes)
+        base, shown = self._base, self._reserved.address if self._reserved else None
 
         def done(host: Host) -> None:
             form.dismiss(values)
@@ -285,7 +248,7 @@ class Editor:
         self._screen.session.do(
             "host edit",
             f"{base.name}: {', '.join(sorted(changes))}",
-            work,
+            lambda store: store.hosts.edit(base.name, base=base, shown=shown, **changes),
             said=lambda host: _("Changed {name}.").format(name=host.name),
             then=done,
             failed=lambda error: self._failed(form, error),
@@ -324,41 +287,6 @@ class Editor:
             fields=names
         )
         form.complain(problems)
-
-
-def change(store: Store, base: Host, reserved: Reservation | None, changes: Mapping[str, Any]) -> Host:
-    """Edit a host and its reserved address. Raises as `Hosts.edit` and `Leases.reserve`; then nothing has changed."""
-    macs = changes.get("macs", base.macs)
-    address = changes.get("address", reserved.address if reserved else None)
-    if "address" in changes:
-        now = reserved_for(store.leases.reservations(), base.macs)
-        if now != reserved and (now is None or now.address != address):
-            raise Conflict(f"Somebody changed {base.name} since it was shown to you: address.")
-    if address is not None and not macs:
-        raise UsageError("An address is reserved for a MAC, and it has none.")
-    _refuse_taken(store, address, (*macs, *base.macs))
-    rest = _without(changes, "address")
-    host = store.hosts.edit(base.name, base=base, **rest) if rest else store.hosts.by_id(base.id)
-    moved = reserved is not None and reserved.mac not in host.macs
-    if "address" in changes or moved:
-        for item in store.leases.reservations():
-            if item.mac in {*base.macs, *host.macs}:
-                store.leases.unreserve(item.mac)
-        if address is not None:
-            store.leases.reserve(host.macs[0], address)
-    return host
-
-
-def _refuse_taken(store: Store, address: IPv4Address | None, macs: Sequence[str]) -> None:
-    if address is None:
-        return
-    for item in store.leases.reservations():
-        if item.address == address and item.mac not in macs:
-            raise Conflict(f"{address} is reserved for {item.mac} already.", hint="Choose another address.")
-
-
-def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
 
 
 def edit(screen: ConsoleScreen, host: Host) -> None:

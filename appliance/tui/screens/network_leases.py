@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from appliance.errors import ApplianceError, NotFound, UsageError
+from appliance.errors import UsageError
+from appliance.host_fields import parse_address
 from appliance.model import Lease, Reservation, normalise_mac
 from appliance.store import Store
 from appliance.tui import keys, words
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
-from appliance.tui.screens.hosts_forms import parse_address
 from appliance.tui.screens.network_rows import Owners
 from appliance.tui.screens.parts import Part
 from appliance.tui.snapshot import Snapshot
@@ -201,20 +201,7 @@ class _Wish:
         address = parse_address(self.address)
         if address is None:
             raise UsageError("No address is given.", hint="Write it as 10.20.4.9.")
-        before = {kept.mac: kept for kept in store.leases.reservations()}
-        if self.old is not None and before.get(self.old.mac) != self.old:
-            raise NotFound(f"Somebody changed the reservation of {self.old.mac} since it was shown to you.")
-        other = before.get(mac)
-        if other is not None and other != self.old and other.address != address:
-            raise UsageError(f"{other.address} is reserved for {mac} already.", hint="Edit that reservation.")
-        if self.old is None or self.old.mac == mac:
-            return store.leases.reserve(mac, address)
-        store.leases.unreserve(self.old.mac)
-        try:
-            return store.leases.reserve(mac, address)
-        except ApplianceError:
-            store.leases.reserve(self.old.mac, self.old.address)
-            raise
+        return store.leases.change(self.old, mac, address)
 
 
 def mac_of(store: Store, whose: str) -> str:
