@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,13 @@ WRITING = "writing"  # the phase in which windows are looked at and written
 _SMALLEST_DISCARD = 1 << 20  # shorter gaps are not worth a command to the device
 _MISSES_BEFORE_SPARE = 32  # so many windows of the target that differ in a row ...
 _SPARE_EVERY = 16  # ... and only every sixteenth is looked at, until one is right
+_FLUSH_S = 1.0  # about the longest that one flush shall take: what is done is told in these steps
+_LEAST_FLUSH = 0.25  # of `flush_bytes`: a disk that is slow at each flush, whatever its size, gets no more of them
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """How to restore; memory is about two windows a thread and `flush_bytes` of dirty pages, twice."""
+    """How to restore; memory is about two windows a thread and `flush_bytes` of dirty pages at most, twice."""
 
     threads: int = 4
     flush_bytes: int = 32 << 20
@@ -230,11 +233,13 @@ class Target:
 class _RollingFlush:
     """Keeps what is not on stable storage below a bound while the writing goes on.
 
-    One thread flushes while the others go on reading and fetching; they wait only when twice the bound is dirty.
+    One thread flushes while the others go on reading and fetching; they wait only when twice the bound is dirty. The
+    bound is `most`, and less on a slow disk, so that the meter does not stand still for many seconds.
     """
 
-    def __init__(self, handle: int, limit: int, stable: Callable[[int], None]) -> None:
-        self._handle, self._limit, self._stable = handle, limit, stable
+    def __init__(self, handle: int, most: int, stable: Callable[[int], None]) -> None:
+        self._handle, self._most, self._stable = handle, most, stable
+        self._limit = most
         self._dirty = 0
         self._mutex = threading.Lock()
         self._flushing = threading.Lock()
@@ -250,7 +255,10 @@ class _RollingFlush:
             with self._mutex:
                 due, self._dirty = self._dirty, 0
             if due >= self._limit:
+                began = time.monotonic()
                 os.fdatasync(self._handle)
+                pace = due / max(time.monotonic() - began, 0.001)
+                self._limit = max(min(int(pace * _FLUSH_S), self._most), int(self._most * _LEAST_FLUSH))
                 # Written once and not read again: leave the memory to those who need it.
                 os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
                 self._stable(due)

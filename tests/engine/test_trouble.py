@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,7 @@ from appliance.engine.chunkstore import ChunkStore
 from appliance.engine.errors import BadImage, ChunkInvalid
 from appliance.engine.pipeline import Gate, Stop, for_each
 from appliance.engine.restore import restore
-from appliance.engine.target import RestoreOptions
+from appliance.engine.target import RestoreOptions, _RollingFlush
 from appliance.engine.version import Version as Loaded
 from appliance.errors import ApplianceError, Cancelled, NoSpace, Unavailable
 from tests.disk.makedisk import MIB, Made, digest, noise, place, run
@@ -321,6 +322,27 @@ def test_a_restore_calls_nothing_done_that_a_power_cut_would_take(
     assert len(seen) > 3
     assert seen == sorted(seen)
     assert seen[-1] <= result.used_bytes
+
+
+@pytest.mark.parametrize(("disk_bytes_s", "least", "most"), [(400e6, 32, 32), (20e6, 19, 20), (1e6, 8, 8)])
+def test_a_slow_disk_tells_of_its_progress_in_smaller_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_bytes_s: float, least: int, most: int
+) -> None:
+    now, unflushed, steps = 0.0, 0, list[int]()
+
+    def fdatasync(handle: int) -> None:
+        nonlocal now, unflushed
+        now, unflushed = now + unflushed / disk_bytes_s, 0
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    monkeypatch.setattr("appliance.engine.target.time", SimpleNamespace(monotonic=lambda: now))
+    with (tmp_path / "disk").open("wb") as disk:
+        flush = _RollingFlush(disk.fileno(), 32 * MIB, steps.append)
+        for _ in range(320):
+            unflushed += MIB
+            flush.wrote(MIB)
+    assert steps[0] == 32 * MIB, "nothing is known of the disk yet"
+    assert {least <= step // MIB <= most for step in steps[1:]} == {True}
 
 
 def test_a_capture_that_is_repeated_sends_nothing_twice(gpt_disk: Made, store: ChunkStore) -> None:
