@@ -35,7 +35,8 @@ def test_the_whole_agent_needs_nothing_but_the_standard_library_zstandard_and_bl
 
 
 def test_it_starts_quickly() -> None:
-    script = "import time; t = time.monotonic(); import appliance.agent.session; print(time.monotonic() - t)"
+    # CPU time: the machine may be busy with other things.
+    script = "import time; t = time.process_time(); import appliance.agent.session; print(time.process_time() - t)"
     assert float(run("-c", script)) < 2
 
 

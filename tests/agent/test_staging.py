@@ -24,7 +24,7 @@ from tests.agent.conftest import QUICK, connect
 from tests.fakes.agent_box import FixedBox
 
 ID = bytes(range(32))
-IMPATIENT = replace(QUICK, room_s=1)
+IMPATIENT = replace(QUICK, room_s=2)
 
 
 class Waits(list[str]):
@@ -160,14 +160,14 @@ def test_a_box_that_takes_nothing_ends_the_capture_in_words(tmp_path: Path, stop
 
 def test_a_box_that_takes_slowly_is_no_box_that_takes_nothing(tmp_path: Path, stop: Stop, waits: Waits) -> None:
     with FixedBox() as box:
-        sink = StagingSink(connect(box, stop), tmp_path, Room(tmp_path, 30), stop, IMPATIENT, waits)
+        sink = StagingSink(connect(box, stop), tmp_path, Room(tmp_path, 60), stop, IMPATIENT, waits)
     ids = [bytes([number] * 32) for number in range(10)]
-    for id in ids[:3]:
+    for id in ids[:6]:
         sink.put(id, b"0123456789")
-    thread = threading.Thread(target=sink.put, args=(ids[9], bytes(30)))  # only alone
+    thread = threading.Thread(target=sink.put, args=(ids[9], bytes(60)))  # only alone
     thread.start()
-    for id in ids[:3]:
-        time.sleep(IMPATIENT.room_s * 0.4)
+    for id in ids[:6]:
+        time.sleep(IMPATIENT.room_s * 0.25)
         (tmp_path / id.hex()).unlink()
     thread.join(5)
     assert (tmp_path / ids[9].hex()).exists()

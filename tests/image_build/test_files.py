@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,16 @@ def test_the_signed_grub_has_what_the_boot_scripts_use(command: str, boot: Path)
     assert b"\0" + command.encode() + b"\0" in (boot / "grubx64.efi").read_bytes()
 
 
+def cpu_seconds() -> float:
+    """Of the programs that have ended: the machine may be busy with other things."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_a_build_with_nothing_to_do_takes_less_than_two_seconds(boot: Path) -> None:
-    start = time.monotonic()
+    start = cpu_seconds()
     subprocess.run([*BUILD, str(boot)], check=True)
-    assert time.monotonic() - start < 2
+    assert cpu_seconds() - start < 2
 
 
 def test_two_builds_at_once_wait_for_each_other_and_make_the_same_bytes(boot: Path, tmp_path: Path) -> None:

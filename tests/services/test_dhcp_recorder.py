@@ -27,11 +27,13 @@ class SlowDisk:
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self.begun = threading.Event()  # the first write
         self.writes: list[list[Lease]] = []
         self.removed: list[IPv4Address] = []
         self.sightings: list[str] = []
 
     def save(self, leases: Iterable[Lease], removed: Iterable[IPv4Address] = ()) -> None:
+        self.begun.set()
         assert self.go.wait(10)
         self.writes.append(list(leases))
         self.removed += removed
@@ -55,7 +57,7 @@ async def test_what_arrives_during_one_commit_shares_the_next() -> None:
     recorder = Recorder(disk, disk)
     done: list[int] = []
     recorder.commit(lease(0), [], lambda: done.append(0))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(disk.begun.wait, 10)
     for number in range(1, 50):
         recorder.commit(lease(number), [], lambda number=number: done.append(number))  # type: ignore[misc]
     await asyncio.sleep(0.02)
@@ -74,7 +76,9 @@ async def test_a_write_that_fails_is_said_acknowledges_nobody_and_stops_nothing(
     recorder = Recorder(disk, disk)
     done: list[str] = []
     recorder.commit(lease(1), [], lambda: done.append("first"))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        while "The store took no leases" not in caplog.text:
+            await asyncio.sleep(0.01)
     recorder.commit(lease(1), [], lambda: done.append("again"))
     await recorder.close()
     assert done == ["again"]
