@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from appliance.config import CHOICES, FILE_ONLY, KINDS, LIMITS, Settings
@@ -50,6 +51,7 @@ class Key:
         return words + (", or nothing" if type(None) in kinds else "")
 
 
+@cache
 def all_keys() -> tuple[Key, ...]:
     """Every key in the order of the settings file."""
     found = []
