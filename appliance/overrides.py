@@ -52,9 +52,13 @@ class Change:
 
 def read(store: Store) -> dict[str, Any]:
     """Every override by the key's name. Raises `ConfigError` for one that is no JSON."""
+    return _parsed(store.settings.all(PREFIX))
+
+
+def _parsed(stored: Mapping[str, str]) -> dict[str, Any]:
     values = {}
-    for stored, text in store.settings.all(PREFIX).items():
-        name = stored.removeprefix(PREFIX)
+    for key, text in stored.items():
+        name = key.removeprefix(PREFIX)
         try:
             values[name] = json.loads(text)
         except ValueError:
@@ -76,9 +80,13 @@ def change(store: Store, base: Settings, name: str, value: Any, *, now: datetime
     """
     if not config_keys.key(name).changeable:
         raise UsageError(f"'{name}' can be set in the settings file only.", hint="Edit it, then restart all services.")
-    stored = read(store)
-    changed = _checked(base, stored | {name: value})
-    return _keep(store, base, name, json.dumps(value, ensure_ascii=False), changed, now)
+    text = json.dumps(value, ensure_ascii=False)
+    while True:
+        before = store.settings.all(PREFIX)
+        changed = _checked(base, _parsed(before) | {name: value})
+        done = _keep(store, base, name, text, before, changed, now)
+        if done is not None:
+            return done
 
 
 def take_back(store: Store, base: Settings, name: str, *, now: datetime | None = None) -> Change:
@@ -86,16 +94,25 @@ def take_back(store: Store, base: Settings, name: str, *, now: datetime | None =
 
     Refused when valid settings would become invalid by it; when they are not valid anyway, this is the way out.
     """
-    if PREFIX + name not in store.settings.all(PREFIX):
-        config_keys.key(name)
-        raise UsageError(f"'{name}' is not set in the store.", hint="See: diecast setting list")
+    while True:
+        before = store.settings.all(PREFIX)
+        if PREFIX + name not in before:
+            config_keys.key(name)
+            raise UsageError(f"'{name}' is not set in the store.", hint="See: diecast setting list")
+        done = _keep(store, base, name, "", before, _without(base, before, name), now)
+        if done is not None:
+            return done
+
+
+def _without(base: Settings, before: Mapping[str, str], name: str) -> Settings:
+    """The settings without one override: what the file says when they are not valid with it either."""
     try:
-        stored = read(store)
+        stored = _parsed(before)
         config.with_overrides(base, stored)
     except ConfigError:
-        return _keep(store, base, name, "", base, now)
+        return base
     del stored[name]
-    return _keep(store, base, name, "", _checked(base, stored), now)
+    return _checked(base, stored)
 
 
 def _checked(base: Settings, values: dict[str, Any]) -> Settings:
@@ -108,22 +125,35 @@ def _checked(base: Settings, values: dict[str, Any]) -> Settings:
         raise UsageError(sentence if is_key else sentence[:1].upper() + sentence[1:], hint=error.hint) from None
 
 
-def _keep(store: Store, base: Settings, name: str, text: str, changed: Settings, now: datetime | None) -> Change:
-    """Write the override (an empty text removes it), then when it was changed."""
-    old = _value(store, base, name)
-    store.settings.set(PREFIX + name, text)
+def _keep(
+    store: Store,
+    base: Settings,
+    name: str,
+    text: str,
+    before: Mapping[str, str],
+    changed: Settings,
+    now: datetime | None,
+) -> Change | None:
+    """Write the override (an empty text removes it) and when it was changed, together.
+
+    None when the overrides are not as they were `before`: what was checked is not what they would be.
+    """
+    old = _value(base, before, name)
     new = config_keys.value_of(changed, name) if _is_key(name) else None
+    values = {PREFIX + name: text}
     if old != new:
-        store.settings.set(CHANGED + name, (now or datetime.now(UTC)).isoformat())
+        values[CHANGED + name] = (now or datetime.now(UTC)).isoformat()
+    if not store.settings.set_if(values, PREFIX, before):
+        return None
     readers = READERS.get(name.partition(".")[0], ())
     restart = tuple(state.name for state in store.services.list() if state.name in readers and state.state in _AT_WORK)
     return Change(name, old, new, restart if old != new else ())
 
 
-def _value(store: Store, base: Settings, name: str) -> Any:
+def _value(base: Settings, stored: Mapping[str, str], name: str) -> Any:
     """The value in force; None when that cannot be said."""
     try:
-        return config_keys.value_of(in_force(store, base), name)
+        return config_keys.value_of(config.with_overrides(base, _parsed(stored)), name)
     except (ConfigError, UsageError):
         return None
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,26 @@ def test_what_others_need_is_not_taken_back(store: Store) -> None:
         overrides.take_back(store, bare, "dhcp.subnet")
     overrides.take_back(store, bare, "dhcp.mode")
     overrides.take_back(store, bare, "dhcp.subnet")
+
+
+def test_two_who_change_settings_at_once_cannot_make_what_none_of_them_could(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = config.Settings(dhcp=config.Dhcp(mode="proxy"))
+    overrides.change(store, bare, "network.interfaces", ["eth1"])
+    overrides.change(store, bare, "dhcp.subnet", [{}])
+    keep, calls = store.settings.set_if, []
+
+    def somebody_is_faster(*what: Any) -> bool:
+        calls.append(what)
+        if len(calls) == 1:
+            overrides.take_back(store, bare, "dhcp.subnet")
+        return keep(*what)
+
+    monkeypatch.setattr(store.settings, "set_if", somebody_is_faster)
+    with pytest.raises(UsageError, match=r"there is no \[\[dhcp.subnet\]\]"):
+        overrides.change(store, bare, "dhcp.mode", "full")
+    assert overrides.in_force(store, bare).dhcp.mode == "proxy"
 
 
 def test_a_way_out_of_settings_that_are_not_valid_any_more(store: Store) -> None:

@@ -18,9 +18,11 @@ import peewee
 
 from appliance.errors import UsageError
 from appliance.events import TaskState
+from appliance.store import records
 from appliance.store.database import Database
 from appliance.store.lifecycle import COLUMNS
-from appliance.store.rows import SettingRow, TaskEventRow, TaskRow, dicts, first, utc_now
+from appliance.store.records import put, value
+from appliance.store.rows import TaskEventRow, TaskRow, dicts, first, utc_now
 
 # Rows of the table of settings, apart from what operators set.
 SECRET = "secret."  # the value itself: for who sends only
@@ -68,14 +70,14 @@ class Notices:
         """
         moment = utc_now(now)
         with self._database.write(durable=False) as sql:
-            newest, known = _newest_event(sql), _get(sql, _SEEN)
+            newest, known = _newest_event(sql), value(sql, _SEEN)
             seen = int(known) if known else newest
             events = [_failure(row) for row in _failures(sql, seen)] if newest > seen else []
             if known != str(newest):
-                _put(sql, _SEEN, str(newest))
+                put(sql, _SEEN, str(newest))
             for name, (state, event) in things.items():
-                if state != _get(sql, _STATES + name):
-                    _put(sql, _STATES + name, state)
+                if state != value(sql, _STATES + name):
+                    put(sql, _STATES + name, state)
                     events += [event] if state else []
             if events:
                 self._add(sql, ways, moment, events)
@@ -84,19 +86,19 @@ class Notices:
     def _add(
         self, sql: peewee.SqliteDatabase, ways: Iterable[str], moment: datetime, events: builtins.list[dict[str, Any]]
     ) -> None:
-        number = int(_get(sql, _LAST) or 0) + 1
-        _put(sql, _LAST, str(number))
+        number = int(value(sql, _LAST) or 0) + 1
+        put(sql, _LAST, str(number))
         text = json.dumps({"at": moment.isoformat(), "events": events}, ensure_ascii=False)
         for way in ways:
-            _put(sql, f"{_WAITS}{way}.{number:09}", text)
-            keys = _keys(sql, f"{_WAITS}{way}.")
+            put(sql, f"{_WAITS}{way}.{number:09}", text)
+            keys = list(records.values_under(sql, f"{_WAITS}{way}."))
             for key in keys[: max(0, len(keys) - MOST)]:
-                _put(sql, key, "")
+                put(sql, key, "")
 
     def state(self, name: str) -> str:
         """What was last told of a thing."""
         with self._database.read() as sql:
-            return _get(sql, _STATES + name)
+            return value(sql, _STATES + name)
 
     # -- what waits
 
@@ -104,33 +106,32 @@ class Notices:
         """What waits to go one way, the oldest first."""
         prefix = f"{_WAITS}{way}."
         with self._database.read() as sql:
-            rows = list(
-                dicts(SettingRow.select().where(SettingRow.key.startswith(prefix)).order_by(SettingRow.key), sql)
-            )
+            rows = records.values_under(sql, prefix)
         found = []
-        for row in rows:
-            data = json.loads(row["value"])
-            number = int(row["key"].removeprefix(prefix))
+        for key, text in rows.items():
+            data = json.loads(text)
+            number = int(key.removeprefix(prefix))
             found.append(Waiting(number, datetime.fromisoformat(data["at"]), tuple(data["events"])))
         return found
 
     def gone(self, way: str, number: int) -> None:
         """It needs to go that way no more."""
         with self._database.write() as sql:
-            _put(sql, f"{_WAITS}{way}.{number:09}", "")
+            put(sql, f"{_WAITS}{way}.{number:09}", "")
 
     def trouble(self, way: str, words: str, remedy: str = "") -> None:
         """Why nothing goes that way, and what to do; empty when it does again."""
         text = f"{words}\n{remedy}" if words else ""
         with self._database.write(durable=False) as sql:
-            if _get(sql, _TROUBLE + way) != text:
-                _put(sql, _TROUBLE + way, text)
+            if value(sql, _TROUBLE + way) != text:
+                put(sql, _TROUBLE + way, text)
 
     def troubles(self) -> dict[str, tuple[str, str]]:
         """Way -> why nothing goes there, and what to do."""
         with self._database.read() as sql:
-            found = {key.removeprefix(_TROUBLE): _get(sql, key).partition("\n") for key in _keys(sql, _TROUBLE)}
-        return {way: (words, remedy) for way, (words, _break, remedy) in found.items()}
+            found = records.values_under(sql, _TROUBLE)
+        told = {key.removeprefix(_TROUBLE): text.partition("\n") for key, text in found.items()}
+        return {way: (words, remedy) for way, (words, _break, remedy) in told.items()}
 
     # -- secrets
 
@@ -141,35 +142,18 @@ class Notices:
         if not value.isprintable() or len(value) > 1000:
             raise UsageError(f"{name} must be one line of at most 1000 characters.")
         with self._database.write() as sql:
-            _put(sql, SECRET + name, value)
-            _put(sql, IS_SET + name, utc_now(now).isoformat() if value else "")
+            put(sql, SECRET + name, value)
+            put(sql, IS_SET + name, utc_now(now).isoformat() if value else "")
 
     def secret(self, name: str) -> str:
         """The secret itself, for who sends."""
         with self._database.read() as sql:
-            return _get(sql, SECRET + name)
+            return value(sql, SECRET + name)
 
     def has_secret(self, name: str) -> bool:
         """Whether there is one."""
         with self._database.read() as sql:
-            return bool(_get(sql, IS_SET + name))
-
-
-def _get(sql: peewee.SqliteDatabase, key: str) -> str:
-    row = first(SettingRow.select().where(SettingRow.key == key), sql)
-    return "" if row is None else str(row["value"])
-
-
-def _put(sql: peewee.SqliteDatabase, key: str, value: str) -> None:
-    if value:
-        SettingRow.insert(key=key, value=value).on_conflict_replace().execute(sql)
-    else:
-        SettingRow.delete().where(SettingRow.key == key).execute(sql)
-
-
-def _keys(sql: peewee.SqliteDatabase, prefix: str) -> list[str]:
-    query = SettingRow.select(SettingRow.key).where(SettingRow.key.startswith(prefix)).order_by(SettingRow.key)
-    return [str(row["key"]) for row in dicts(query, sql)]
+            return bool(value(sql, IS_SET + name))
 
 
 def _newest_event(sql: peewee.SqliteDatabase) -> int:

@@ -35,6 +35,7 @@ from appliance.model import (
 from appliance.store import hosts, images, lifecycle, newcomers, rooms, services
 from appliance.store.database import Database
 from appliance.store.notices import NOTICE, SECRET
+from appliance.store.records import under
 from appliance.store.rows import (
     CastMemberRow,
     CastRow,
@@ -156,8 +157,8 @@ def _natural(name: str) -> Any:
 
 
 def _kept_apart() -> Any:
-    """Secrets and what waits to be sent: no console needs them. `/` comes next after the dot that ends a prefix."""
-    return SettingRow.key.between(SECRET, SECRET[:-1] + "/") | SettingRow.key.between(NOTICE, NOTICE[:-1] + "/")
+    """Secrets and what waits to be sent: no console needs them."""
+    return under(SECRET) | under(NOTICE)
 
 
 def _pair(key: str, value: str) -> tuple[str, str]:

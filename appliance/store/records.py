@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+
+import peewee
 
 from appliance.model import AuditEvent, DhcpServer
 from appliance.store.database import Database
@@ -18,16 +22,21 @@ class SettingValues:
     def get(self, key: str, default: str = "") -> str:
         """The value of `key`."""
         with self._database.read() as sql:
-            row = first(SettingRow.select().where(SettingRow.key == key), sql)
-        return default if row is None else str(row["value"])
+            return value(sql, key, default)
 
     def set(self, key: str, value: str) -> None:
         """Keep `value`; an empty one removes the key."""
         with self._database.write() as sql:
-            if value:
-                SettingRow.insert(key=key, value=value).on_conflict_replace().execute(sql)
-            else:
-                SettingRow.delete().where(SettingRow.key == key).execute(sql)
+            put(sql, key, value)
+
+    def set_if(self, values: Mapping[str, str], prefix: str, seen: Mapping[str, str]) -> bool:
+        """Keep several values, as `set` does, if what begins with `prefix` is still as it was `seen`; whether so."""
+        with self._database.write() as sql:
+            if values_under(sql, prefix) != seen:
+                return False
+            for key, value in values.items():
+                put(sql, key, value)
+            return True
 
     def unset(self, key: str) -> None:
         """Take `key` away, so that its default counts."""
@@ -36,8 +45,7 @@ class SettingValues:
     def all(self, prefix: str = "") -> dict[str, str]:
         """Every key that begins with `prefix`, with its value."""
         with self._database.read() as sql:
-            rows = list(dicts(SettingRow.select().order_by(SettingRow.key), sql))
-        return {row["key"]: row["value"] for row in rows if row["key"].startswith(prefix)}
+            return values_under(sql, prefix)
 
 
 class Audit:
@@ -76,3 +84,31 @@ class Servers:
         query = DhcpServerRow.select(*columns(DhcpServerRow, DhcpServer)).order_by(DhcpServerRow.at.desc())
         with self._database.read() as sql:
             return [DhcpServer(**row) for row in dicts(query, sql)]
+
+
+# -- inside a transaction ---------------------------------------------------------------------------------------------
+
+
+def value(sql: peewee.SqliteDatabase, key: str, default: str = "") -> str:
+    """See `SettingValues.get`."""
+    row = first(SettingRow.select().where(SettingRow.key == key), sql)
+    return default if row is None else str(row["value"])
+
+
+def put(sql: peewee.SqliteDatabase, key: str, value: str) -> None:
+    """See `SettingValues.set`."""
+    if value:
+        SettingRow.insert(key=key, value=value).on_conflict_replace().execute(sql)
+    else:
+        SettingRow.delete().where(SettingRow.key == key).execute(sql)
+
+
+def under(prefix: str) -> Any:
+    """The condition that a key begins with `prefix`: a range of the index, in its case."""
+    return (SettingRow.key >= prefix) & (SettingRow.key < prefix + chr(0x10FFFF))
+
+
+def values_under(sql: peewee.SqliteDatabase, prefix: str) -> dict[str, str]:
+    """See `SettingValues.all`."""
+    query = SettingRow.select().where(under(prefix)).order_by(SettingRow.key)
+    return {row["key"]: row["value"] for row in dicts(query, sql)}

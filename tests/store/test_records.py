@@ -25,6 +25,23 @@ def test_a_setting_has_a_default_and_an_empty_value_removes_it(store: Store) -> 
     assert store.settings.all() == {}
 
 
+def test_values_are_found_by_the_beginning_of_their_keys_in_their_case(store: Store) -> None:
+    for key in ("a.b", "a.c", "a.\N{GRINNING FACE}", "A.b", "a_b", "ab", "b"):
+        store.settings.set(key, "1")
+    assert list(store.settings.all("a.")) == ["a.b", "a.c", "a.\N{GRINNING FACE}"]
+    assert list(store.settings.all("a_")) == ["a_b"]
+    assert len(store.settings.all()) == 7
+
+
+def test_values_are_kept_together_if_nothing_beside_them_has_changed(store: Store) -> None:
+    store.settings.set("a.one", "1")
+    seen = store.settings.all("a.")
+    store.settings.set("b.else", "1")
+    assert store.settings.set_if({"a.one": "", "a.two": "2"}, "a.", seen)
+    assert not store.settings.set_if({"a.two": "3", "b.else": ""}, "a.", seen)
+    assert store.settings.all() == {"a.two": "2", "b.else": "1"}
+
+
 def test_the_audit_trail_lists_the_newest_first(store: Store) -> None:
     store.audit.record("root", "deploy", "win11@1 to PC1", now=NOON)
     store.audit.record("root", "cancel")
