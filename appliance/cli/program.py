@@ -10,6 +10,7 @@ from appliance import __version__
 from appliance.cli import (
     audit,
     backup,
+    box,
     capture,
     cast,
     config,
@@ -47,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     reservation.COMMAND,
     doctor.COMMAND,
     backup.COMMAND,
+    box.COMMAND,
     service.COMMAND,
     log.COMMAND,
     setting.COMMAND,

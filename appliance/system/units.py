@@ -121,6 +121,18 @@ def act(verb: Verb, services: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
+def is_active(unit: str) -> bool:
+    """Whether systemd runs that unit, ours or not. Raises `Unavailable`."""
+    return _systemctl(["show", "--property=ActiveState", "--value", unit], _ASK_TIMEOUT_S).strip() == "active"
+
+
+def begin(unit: str) -> None:
+    """Have systemd start one of our units that does something once, and do not wait for it. Raises `Unavailable`."""
+    if not systemd_runs():
+        raise Unavailable(f"systemd does not run this machine, so {unit} cannot be started.", hint="Run it on the box.")
+    _systemctl(["start", "--no-block", unit], _ASK_TIMEOUT_S)
+
+
 def _systemctl(arguments: Sequence[str], timeout_s: float) -> str:
     """Its standard output. Raises `Unavailable` in systemd's words."""
     command = ["systemctl", "--no-pager", "--no-ask-password", *arguments]

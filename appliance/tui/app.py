@@ -84,7 +84,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         if measure is None:
             from appliance.tui.gauges import Machine
 
-            measure = Machine(settings.paths.images, lambda: self.settings.network.interfaces)
+            measure = Machine(settings.paths.images, lambda: self.settings.network.interfaces, settings.paths.run)
         self._base = settings
         self.command = tuple(command)
         self._in_force: tuple[object, Settings] = (None, settings)

@@ -35,6 +35,7 @@ def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
     """Everything that waits for somebody."""
     return [
         *_setup(snapshot),
+        *_trial(snapshot),
         *_services(snapshot),
         *_disk(snapshot),
         *_servers(snapshot, dhcp_mode),
@@ -46,6 +47,14 @@ def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
 
 def _setup(snapshot: Snapshot) -> Iterator[Need]:
     """The guided first start was left before its end."""
+def _trial(snapshot: Snapshot) -> Iterator[Need]:
+    """Another address, seen by who comes back through it after the change has cut the session off."""
+    if snapshot.gauges.trial:
+        interface, own = snapshot.gauges.trial
+        text = _("{interface} has {address} on trial: keep it, or it is taken back")
+        yield Need(text.format(interface=interface, address=own), "bad", (SCREEN, "network"))
+
+
     if "console.wizard.at" in snapshot.settings:
         yield Need(_("The first start is not finished: Enter goes on with it"), "warn", (JOB, ("setup",)))
 

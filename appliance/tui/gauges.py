@@ -19,8 +19,12 @@ _LINKS_EVERY_S = 10.0  # addresses and speed; counters are read each time
 class Machine:
     """Measures once a second at most; in between it gives the same gauges again."""
 
-    def __init__(self, images: Path, interfaces: Callable[[], Sequence[str]]) -> None:
-        """`images` is the folder of the image store; `interfaces` names those we answer on: all, if none."""
+    def __init__(self, images: Path, interfaces: Callable[[], Sequence[str]], run: Path | None = None) -> None:
+        """`images` is the folder of the image store; `interfaces` names those we answer on: all, if none.
+
+        `run` is where root says how a change of address stands.
+        """
+        self._run = run
         self._images = images
         self._interfaces = interfaces
         self._gauges = Gauges()
@@ -43,8 +47,15 @@ class Machine:
         if now - self._links_at >= _LINKS_EVERY_S:
             self._links_at, self._links = now, self._find_links()
         self._measure(min(passed, 10.0))
-        self._gauges = Gauges(self._disk, self._links, tuple(self._sent), tuple(self._written))
+        self._gauges = Gauges(self._disk, self._links, tuple(self._sent), tuple(self._written), self._trial())
         return self._gauges
+
+    def _trial(self) -> tuple[str, ...]:
+        from appliance.system import address
+
+        state = address.state(self._run) if self._run is not None else None
+        waits = state is not None and state.stage == address.WAITING and state.under_way
+        return (state.interface, state.wanted) if state is not None and waits else ()
 
     def _find_links(self) -> tuple[LinkUse, ...]:
         from appliance.system.links import links

@@ -76,4 +76,6 @@ CONSOLE: dict[str, str] = {
     "{hint}See: diecast setting list": N_("{hint}Settings: key 7, then u."),
     "Take it back: diecast setting unset {name}": N_("Take {name} back: key 7, Settings, x."),
     "See: diecast service list": N_("Services: key 7."),
+    "See: diecast box address show": N_("The box's interfaces: key 6, Own."),
+    "Set one: diecast box address set": N_("Set one: key 6, Own, e."),
 }

@@ -65,6 +65,7 @@ class Gauges:
     links: tuple[LinkUse, ...] = ()
     sent: tuple[float, ...] = ()  # bytes/s of all links together
     written: tuple[float, ...] = ()  # bytes/s written to and read from disks
+    trial: tuple[str, ...] = ()  # interface and address that wait for a yes; empty: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.services.runtime import MODULES
 from appliance.store import Store
 from appliance.system.units import Verb
+from tests.systemd.test_units import ASKED
 from tests.systemd.units import UNITS, one, read
 
 GROUP = "diecast-console"
@@ -43,7 +44,8 @@ def test_the_user_of_the_services_cannot_log_in_and_the_group_of_the_operators_i
     assert re.search(r"^diecast:x:\d+:\d+:[^:]*:/var/lib/diecast:/usr/sbin/nologin$", passwd, re.M)
     groups = (tmp_path / "etc/group").read_text()
     assert re.search(rf"^{GROUP}:x:\d+:$", groups, re.M)
-    used = {one(read(path)["Service"], "User") for path in UNITS.glob("*.service") if "nfs" not in path.name}
+    as_root = ("diecast-nfs.service", *(f"diecast-{name}.service" for name in ASKED))
+    used = {one(read(path)["Service"], "User") for path in UNITS.glob("*.service") if path.name not in as_root}
     assert used == {"diecast"}
 
 
@@ -60,6 +62,9 @@ def test_nobody_but_the_services_user_reads_or_writes_the_store(tmp_path: Path) 
         assert (info.st_uid, info.st_gid, oct(info.st_mode)) == (*owner, oct(mode))
     run = (tmp_path / "run/diecast").stat()
     assert (run.st_uid, run.st_mode & 0o022) == (0, 0)
+    # Wishes: written by diecast alone, read by root without any capability.
+    wishes = (tmp_path / "run/diecast/wishes").stat()
+    assert (wishes.st_uid, wishes.st_gid, oct(wishes.st_mode)) == (owner[0], 0, "0o40750")
 
 
 def test_the_empty_file_is_a_new_store_and_stays_its_owners_when_root_opens_it_first(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from appliance.services.runtime import MODULES, STOP_GRACE_S
 from tests.systemd.units import COMMON, UNITS, installed, one, read
 
 ONCE = ("verify", "backup")  # run by timers
+ASKED = ("address",)  # what the console asks of root
 CONSOLE = UNITS / "diecast-console@.service"
 MOST_EXPOSED = 2.5  # of 10, as systemd-analyze counts
 
@@ -25,7 +26,7 @@ def unit(name: str) -> Path:
 
 
 def test_every_service_has_a_unit_that_starts_it_and_the_target_wants_it() -> None:
-    expected = [*map(unit, (*MODULES, *ONCE, "firewall")), CONSOLE]
+    expected = [*map(unit, (*MODULES, *ONCE, *ASKED, "firewall")), CONSOLE]
     assert sorted(UNITS.glob("*.service")) == sorted(expected)
     wanted = " ".join(read(UNITS / "diecast.target")["Unit"]["Wants"]).split()
     for name in MODULES:
@@ -105,7 +106,7 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
 def exposures(root: Path) -> dict[str, float]:
     """What `systemd-analyze security` says of each unit of ours below `root`, drop-ins included."""
     found = {}
-    for name in (*MODULES, *ONCE, "firewall", "console@tty1"):
+    for name in (*MODULES, *ONCE, *ASKED, "firewall", "console@tty1"):
         command = ["systemd-analyze", "security", "--offline=true", f"--root={root}", "--no-pager"]
         done = subprocess.run([*command, f"diecast-{name}.service"], capture_output=True, text=True, check=False)
         level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -172,6 +173,34 @@ def test_every_start_of_a_service_renews_the_packet_filter_where_somebody_asked_
     # Inactive again when it is done, or a second start would do nothing.
     assert "RemainAfterExit" not in found["Service"]
     assert one(found["Unit"], "ConditionPathExists") == "/etc/diecast/firewall"
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_root_is_asked_for_is_done_once_and_nothing_starts_it_by_itself(name: str) -> None:
+    found = read(unit(name))
+    service = found["Service"]
+    assert one(service, "Type") == "oneshot"
+    assert "Install" not in found
+    assert "User" not in service
+    # Inactive again when it is done, or the next wish would start nothing.
+    assert "RemainAfterExit" not in service
+    assert one(found["Unit"], "StartLimitIntervalSec") == "0"
+    for line in (one(service, "ExecStart"), one(service, "ExecStopPost")):
+        words = line.split()
+        group = next(command for command in COMMANDS if command.name == words[1])
+        part = next(part for part in group.parts if part.name == words[2])
+        apply = next(part for part in part.parts if part.name == words[3])
+        assert {word for word in words[4:]} <= {word for item in apply.arguments for word in item.words}
+
+
+def test_who_gives_the_box_its_address_has_no_capability_at_all() -> None:
+    service = read(unit("address"))["Service"]
+    assert one(service, "CapabilityBoundingSet") == ""
+    assert set(one(service, "ReadWritePaths").split()) == {
+        "-/etc/systemd/network",
+        "-/run/systemd/network",
+        "-/run/diecast",
+    }
 
 
 def test_images_are_verified_by_a_command_that_there_is() -> None:

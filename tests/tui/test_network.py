@@ -332,7 +332,7 @@ async def test_tab_goes_round_the_parts_with_the_keys_of_each_in_the_footer(stor
     async with console(store, settings=SETTINGS) as seat:
         await seat.press("6")
         footers = []
-        for _part in range(6):
+        for _part in range(7):
             footers.append(seat.lines()[-1].split("Show")[0].strip())
             await seat.press("tab")
         assert footers == [
@@ -342,6 +342,7 @@ async def test_tab_goes_round_the_parts_with_the_keys_of_each_in_the_footer(stor
             "Enter Register  a Register  u",
             "Enter Open  u",
             "a Add  x Remove  u",
+            "Enter Open  e Address  u",
         ]
         assert "lab-19" in seat.text()
 

@@ -56,6 +56,10 @@ _WHERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "reservation list": ("screens.network_leases:ReservationsPart", ()),
     "reservation add": ("screens.network_leases:ReservationsPart", ("add",)),
     "reservation remove": ("screens.network_leases:ReservationsPart", ("remove",)),
+    "box address show": ("screens.network_address:InterfacesPart", ()),
+    "box address set": ("screens.network_address:InterfacesPart", ("edit",)),
+    "box address keep": ("screens.network_address:InterfacesPart", ("open",)),
+    "box address undo": ("screens.network_address:InterfacesPart", ("open",)),
     "doctor": ("screens.system_doctor:DoctorPart", ("verify",)),
     "service list": ("screens.system_services:ServicesPart", ()),
     "service start": ("screens.system_services:ServicesPart", ("start",)),
@@ -79,11 +83,8 @@ _EVERYWHERE = {"capture": "capture", "deploy": "deploy", "operator language": "l
 _NOT_AT_THE_CONSOLE = {
     "tui": "it is the console",
     "serve": "services outlive a console: systemd or whoever set up the box starts them",
-    "backup run": "its part of the console follows; a timer makes backups, and settings backup.* are there",
-    "backup list": "its part of the console follows",
-    "backup verify": "its part of the console follows",
-    "backup schedule": "it shows and sets settings, which are at the console",
-    "backup restore": "it puts another store in the place of the one that the console has open",
+    "box address apply": "root's unit runs it",
+    "backup restore": "it puts another store in the place of the one that the console has open; the part says so",
     "config": "it writes the file that comes before any store",
 }
 

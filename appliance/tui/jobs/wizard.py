@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from appliance.tui.jobs.steps import Page
+from appliance.tui.jobs.wizard_address import AddressPage
 from appliance.tui.jobs.wizard_job import WizardJob
-from appliance.tui.jobs.wizard_network import AddressPage, InterfacePage, LanguagePage, ModePage, RangePage
+from appliance.tui.jobs.wizard_network import InterfacePage, LanguagePage, ModePage, RangePage
 from appliance.tui.jobs.wizard_rest import DiskPage, OperatorPage, TestPage
 
 

@@ -132,68 +132,6 @@ def _addresses(link: Link) -> str:
     return ", ".join(map(str, link.addresses)) or _("no address")
 
 
-class AddressPage(ListPage[WizardJob]):
-    """Answers: `address` with its prefix length, and `several` when the interface has more than one."""
-
-    NAME = "address"
-    TITLE = N_("Which address?")
-    ABOUT = N_("The box keeps the address that the interface has. It must be a fixed one: PCs come back to it.")
-    EMPTY = N_("It has no IPv4 address.")
-    KEYS: ClassVar[tuple[Key, ...]] = (LOOK_AGAIN,)
-    TITLES = False
-
-    def __init__(self, job: WizardJob) -> None:
-        super().__init__(job)
-        self._addresses: tuple[IPv4Interface, ...] = ()
-
-    def rows(self, snapshot: Snapshot) -> Sequence[Item]:
-        return [Item(str(each), str(each), str(each.network)) for each in self._addresses]
-
-    def opened(self) -> None:
-        self._look()
-        super().opened()
-
-    def _look(self) -> None:
-        name = self.answers.get("interface")
-        self._addresses = next((link.addresses for link in self.job.look() if link.name == name), ())
-
-    def do_again(self) -> None:
-        self._look()
-        self.show(self.snapshot)
-
-    def said(self, snapshot: Snapshot, width: int) -> Sequence[Line]:
-        name = self.answers.get("interface", "")
-        if self._addresses:
-            return paragraphs(
-                [_("{interface} keeps this address. It must be a fixed one.").format(interface=name)], width
-            )
-        told = [
-            _("{interface} has no IPv4 address, and the PCs need one to reach this box by.").format(interface=name),
-            _("Give it a fixed one in the system's network settings, or for now in a shell:"),
-            f"  ip addr add 10.20.4.1/22 brd + dev {name}",
-            _("Then press r to look again."),
-        ]
-        return paragraphs(told, width, "warn")
-
-    def first(self) -> Hashable:
-        return self.answers.get("address")
-
-    def answer(self) -> str:
-        return str(self.answers.get("address", ""))
-
-    async def row_opened(self, row: Item) -> None:
-        address = str(row.key)
-        if self.answers.get("address") != address:
-            for name in ("first", "last"):
-                self.answers.pop(name, None)
-        self.answers["address"] = address
-        self.answers["several"] = len(self._addresses) > 1
-        await self.job.forward()
-
-    async def enter(self) -> None:
-        self.console.say(_("Without an address it cannot go on."), "alarm")
-
-
 @dataclass(frozen=True, slots=True)
 class Mode:
     """A way of doing DHCP. Texts are message ids."""

@@ -15,6 +15,7 @@ from appliance.tui.keys import Key
 from appliance.tui.screens import host_life, hosts_forms
 from appliance.tui.screens.host_page import HostPage
 from appliance.tui.screens.hosts_unknown import UnknownPart, architecture
+from appliance.tui.screens.network_address import InterfacesPart
 from appliance.tui.screens.network_leases import DocksPart, LeasesPart, ReservationsPart
 from appliance.tui.screens.network_rows import Owners, booting, head_lines, in_force, waits_for, warnings
 from appliance.tui.screens.parts import Part, PartsScreen
@@ -136,9 +137,9 @@ class NetworkScreen(PartsScreen):
     ABOUT = N_(
         "Who is booting and how far: what a PC did not ask for yet is where it hangs. Leases and reserved addresses."
         " Other DHCP servers, with what to do about them. Shared docks: cards that many PCs use, which identify none."
-        " Tab goes from one to the next."
+        " The box's own interfaces, and giving one another address. Tab goes from one to the next."
     )
-    PARTS = (BootingPart, LeasesPart, ReservationsPart, UnknownPart, ServersPart, DocksPart)
+    PARTS = (BootingPart, LeasesPart, ReservationsPart, UnknownPart, ServersPart, DocksPart, InterfacesPart)
     DEFAULT_CSS = "NetworkScreen > #head { height: 3; }"
 
     def __init__(self) -> None:
@@ -157,6 +158,12 @@ class NetworkScreen(PartsScreen):
         text = Text(id="head")
         text.can_focus = False
         yield text
+
+    def on_screen_resume(self) -> None:
+        """An address on trial is the first thing to be seen here."""
+        super().on_screen_resume()
+        if self.snapshot.gauges.trial:
+            self.change_part(self.named_part(InterfacesPart.NAME))
 
     def show(self, snapshot: Snapshot) -> None:
         head = self.query_one("#head", Text)
