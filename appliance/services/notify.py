@@ -93,7 +93,7 @@ class Message:
             remedy = f"\n  -> {_line(str(event['remedy']))}" if event.get("remedy") else ""
             blocks.append(f"{_line(head + str(event['text']))}{remedy}\n")
         if len(self.events) > _MOST_LISTED:
-            blocks.append(f"... and {len(self.events) - _MOST_LISTED} more: diecast task list --state failed\n")
+            blocks.append(f"... and {len(self.events) - _MOST_LISTED} more: diecast task list\n")
         return "\n".join(blocks)
 
     def as_json(self) -> dict[str, Any]:
