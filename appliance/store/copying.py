@@ -8,6 +8,7 @@ References: https://sqlite.org/backup.html, https://sqlite.org/pragma.html#pragm
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from dataclasses import dataclass
@@ -34,10 +35,10 @@ def copy(source: Path, path: Path) -> Copy:
 
     Raises `NoSpace`, `Unavailable` or `BadData`.
     """
-    path.unlink(missing_ok=True)
     try:
+        path.unlink(missing_ok=True)
         with (
-            contextlib.closing(sqlite3.connect(source, timeout=BUSY_TIMEOUT_S)) as live,
+            contextlib.closing(sqlite3.connect(_uri(source, "rw"), timeout=BUSY_TIMEOUT_S, uri=True)) as live,
             contextlib.closing(sqlite3.connect(path)) as made,
         ):
             os.chmod(path, 0o600)
@@ -45,11 +46,11 @@ def copy(source: Path, path: Path) -> Copy:
             made.execute("PRAGMA journal_mode = DELETE")
         found = inspect(path)
         _flush(path)
-    except (sqlite3.Error, OSError) as error:
-        path.unlink(missing_ok=True)
-        raise _explain(error, source, path) from error
-    except BaseException:
-        path.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.Error | OSError):
+            raise _explain(error, source, path) from error
         raise
     return found
 
@@ -57,7 +58,7 @@ def copy(source: Path, path: Path) -> Copy:
 def inspect(path: Path) -> Copy:
     """Read every page of the copy `path` and say what it is. Raises `BadData` for one that is damaged or no store."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as sql:
+        with contextlib.closing(sqlite3.connect(_uri(path, "ro"), uri=True)) as sql:
             problems = [str(row[0]) for row in sql.execute("PRAGMA integrity_check(1)")]
             schema = int(sql.execute("PRAGMA user_version").fetchone()[0])
             if problems != ["ok"]:
@@ -66,6 +67,11 @@ def inspect(path: Path) -> Copy:
     except sqlite3.Error as error:
         raise BadData(f"{path} is no copy of a store: {error}.", hint="Take another copy.") from error
     return Copy(schema, ids, path.stat().st_size)
+
+
+def _uri(path: Path, mode: str) -> str:
+    """How SQLite opens a file without making one that is not there."""
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 def _flush(path: Path) -> None:
@@ -78,6 +84,10 @@ def _flush(path: Path) -> None:
 
 
 def _explain(error: Exception, source: Path, path: Path) -> NoSpace | Unavailable:
-    if "full" in str(error) or "No space" in str(error):
+    if isinstance(error, OSError):
+        no_room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    else:
+        no_room = "disk is full" in str(error)  # what SQLITE_FULL says
+    if no_room:
         return NoSpace(f"There is no room for a copy of the store at {path}.", hint="Free space on that disk.")
     return Unavailable(f"The store {source} cannot be copied to {path}: {error}.", hint="See whether both can be read.")
