@@ -86,7 +86,7 @@ class Remote:
         for parent in parents:
             quoted = shlex.quote(f"./{parent}")
             moves.append(f"mkdir -p {quoted} && mv -f {inbox}/{shlex.quote(parent)}/* {quoted}/")
-        script = [f"mkdir {inbox}", f"tar -xf - -C {inbox}", _SYNC, *moves, f"rm -rf {inbox}"]
+        script = [f"mkdir {inbox}", f"tar -xf - -C {inbox}", _sync(), *moves, f"rm -rf {inbox}"]
         failed = f"{{ status=$?; rm -rf {inbox}; exit $status; }}"
         self._in_top(f"umask 077; {{ {' && '.join(script)}; }} || {failed}", feed=lambda pipe: _pack(files, pipe))
 
@@ -118,7 +118,7 @@ class Remote:
     def rename(self, old: str, new: str) -> None:
         before, after = shlex.quote(f"./{old}"), shlex.quote(f"./{new}")
         # mv would put it into a folder of the new name.
-        self._in_top(f"{_SYNC} && test ! -e {after} && mv {before} {after} && {_SYNC}")
+        self._in_top(f"{_sync()} && test ! -e {after} && mv {before} {after} && {_sync()}")
 
     def remove(self, names: Sequence[str]) -> None:
         listing = "".join(f"./{name}\n" for name in names).encode()
@@ -181,7 +181,9 @@ class Remote:
         return Unavailable(f"{self._host} says: {lines[0].rstrip('.')}.", hint=f"See what is there: ssh {self._host}")
 
 
-_SYNC = "{ sync -f . 2>/dev/null || sync; }"  # GNU's flushes one file system only
+def _sync() -> str:
+    """Shell: flush; GNU's `sync` can flush one file system alone."""
+    return "{ sync -f . 2>/dev/null || sync; }"
 
 
 def _converse(

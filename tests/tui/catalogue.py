@@ -35,7 +35,7 @@ FRENCH = LOCALE_DIR / "fr" / "LC_MESSAGES" / "diecast.po"
 # line speaks for itself, but the console shows what its doctor finds.
 SPEAKING: tuple[str, ...] = (
     "model.py", "config.py", "config_keys.py", "overrides.py", "host_fields.py", "hosts_csv.py", "hosts_import.py",
-    "store", "engine", "disk", "agent", "services", "system",
+    "store", "engine", "disk", "agent", "services", "system", "backup",
     "tui", "cast", "cli/checks",
 )  # fmt: skip
 _ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
@@ -45,6 +45,11 @@ _FINDINGS = {"Finding"}  # calls that say one thing in each argument
 _SAYS = {"text", "words", "why", "error", "remedy", "hint", "message", "phase", "reason", "complaint"}
 
 _SINCE = datetime(2026, 11, 23, tzinfo=UTC)  # a date that moved would make every update a change
+
+
+def _article(what: str) -> str:
+    return "an" if what[0] in "aeio" else "a"
+
 
 # Parts of sentences that stand in tables or are put together; the tests keep them in step with the sources.
 PARTS: tuple[str, ...] = (
@@ -78,6 +83,8 @@ PARTS: tuple[str, ...] = (
     # who takes notices
     "The mail server {host} port {port}",
     "The webhook at {host}",
+    # what needs a name (`model.check_name`)
+    *(f"{article} {what}" for what in ("host", "image", "operator", "PC") for article in ("the", _article(what))),
     # what a setting must be
     "true or false",
     "a whole number",

@@ -25,7 +25,7 @@ from tests.fakes.command_line import FakeCommandLine
 from tests.fakes.systemd import FakeSystemd
 from tests.tui.kit import LARGE, NOON, SMALL, Seat, console, make_app, pressing
 
-PARTS = ("services", "log", "disks", "settings", "operators", "audit", "doctor")
+PARTS = ("services", "log", "disks", "settings", "operators", "audit", "backups", "doctor")
 FINDINGS = [
     {"level": "ok", "area": "settings", "text": "The settings are valid.", "remedy": ""},
     {"level": "problem", "area": "boot", "text": "vmlinuz is missing.", "remedy": "Run: make agent"},

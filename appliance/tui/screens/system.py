@@ -1,4 +1,4 @@
-"""System: the services, their log, disks, settings, operators, the audit trail, and the doctor.
+"""System: the services, their log, disks, backups, settings, operators, the audit trail, and the doctor.
 
 One list at a time; Tab goes from one to the next. The lines below tell of what is at the cursor.
 """
@@ -15,6 +15,7 @@ from appliance.tui.screens.logs import LogPart, Written
 from appliance.tui.screens.operators import OperatorsPart
 from appliance.tui.screens.parts import Part, PartsScreen
 from appliance.tui.screens.settings import SettingsPart
+from appliance.tui.screens.system_backups import BackupsPart
 from appliance.tui.screens.system_disks import DisksPart
 from appliance.tui.screens.system_doctor import DoctorPart
 from appliance.tui.screens.system_part import SystemPart
@@ -32,11 +33,11 @@ class SystemScreen(PartsScreen):
 
     NAME = "system"
     ABOUT = N_(
-        "The box itself: services with their health, their log, disks, settings, operators, the audit trail, and the"
-        " doctor, who says what is wrong and what to do. Tab goes from one to the next. Language and colours: ^L and"
-        " ^T, for yourself; for the box they are settings."
+        "The box itself: services with their health, their log, disks, backups, settings, operators, the audit trail,"
+        " and the doctor, who says what is wrong and what to do. Tab goes from one to the next. Language and colours:"
+        " ^L and ^T, for yourself; for the box they are settings."
     )
-    PARTS = (ServicesPart, LogPart, DisksPart, SettingsPart, OperatorsPart, AuditPart, DoctorPart)
+    PARTS = (ServicesPart, LogPart, DisksPart, SettingsPart, OperatorsPart, AuditPart, BackupsPart, DoctorPart)
     DEFAULT_CSS = f"SystemScreen > #detail {{ height: {_DETAIL}; }}"
 
     def body(self) -> ComposeResult:
@@ -58,11 +59,14 @@ class SystemScreen(PartsScreen):
         detail.put(lines[:_DETAIL])
 
     def _parts_line(self, width: int) -> Line:
-        """Titles without numbers, of which seven would not fit."""
-        line: Line = tuple((f" {_(part.TITLE)} ", "tab" if part is self.part else "dim") for part in self.parts)
+        """Titles without numbers, of which eight would not fit; close together where the note needs their room."""
         note = clean(self.part.note())
-        fits = note and len(note) + 2 <= width - width_of(line)
-        return spread(line, ((f"{note} ", "strong"),), width) if fits else cut(line, width)
+        lines: list[Line] = [
+            tuple((f" {_(part.TITLE)}{after}", "tab" if part is self.part else "dim") for part in self.parts)
+            for after in (" ", "")
+        ]
+        line = next((line for line in lines if note and len(note) + 2 <= width - width_of(line)), None)
+        return cut(lines[0], width) if line is None else spread(line, ((f"{note} ", "strong"),), width)
 
     # -- coming and going
 
