@@ -20,6 +20,7 @@ from appliance.engine.files import sync_folder, write_new
 from appliance.errors import NoSpace, NotFound, Unavailable, UsageError
 
 ROOT = "diecast-backup"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FLUSHERS = 8
 _PIECE = 1 << 20
 
@@ -202,7 +203,7 @@ class Folder:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_ROOM:
                 raise full(self.name) from error
             raise Unavailable(
                 f"The backups in {self.name} cannot be read or written: {error.strerror or error}.",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from appliance.backup import record
-from appliance.backup.places import Place, copy_file, read_bytes
+from appliance.backup.places import NO_ROOM, Place, copy_file, read_bytes
 from appliance.backup.record import Backup
 from appliance.engine.chunkstore import ChunkStore, check_files
 from appliance.engine.collect import chunks_of
 from appliance.engine.manifest import Manifest, is_version_id, version_id
-from appliance.errors import ApplianceError, BadData, Cancelled, NotFound
+from appliance.errors import ApplianceError, BadData, Cancelled, NoSpace, NotFound, Unavailable
 
 CHUNKS, VERSIONS = "chunks", "versions"
 BATCH = 256  # files a connection, and names that fit a pipe
@@ -91,13 +93,41 @@ def choose(place: Place, name: str | None) -> Backup:
     raise NotFound(f"There is no backup '{name}' in {place.name}.", hint=f"There are: {names}.")
 
 
+@contextmanager
+def work_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A folder that only we may look into, gone afterwards; without `parent` where the system has such.
+
+    Raises `NoSpace` or `Unavailable` when it cannot be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix=".diecast-", dir=parent)
+    except OSError as error:
+        where = Path(error.filename).parent if error.filename else Path("/tmp")
+        if error.errno in NO_ROOM:
+            raise _no_room(where) from error
+        raise Unavailable(
+            f"The folder {where} cannot be written to: {error.strerror}.", hint="Run as root, or see its disk."
+        ) from error
+    with made as work:
+        yield Path(work)
+
+
+def _no_room(folder: Path) -> NoSpace:
+    return NoSpace(f"There is no room in {folder} for what is copied.", hint="Free space on that disk.")
+
+
 def fetch(place: Place, names: Iterable[str], folder: Path) -> None:
-    """Copy files of the target below `folder`. Raises `NotFound`."""
+    """Copy files of the target below `folder`. Raises `NotFound`, `NoSpace`."""
 
     def take(name: str, file: BinaryIO) -> None:
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(file, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(file, path)
+        except OSError as error:
+            if error.errno in NO_ROOM:  # only what is written can be: the target is read
+                raise _no_room(folder) from error
+            raise
 
     for batch in batches(list(names)):
         place.read(batch, take)
@@ -114,9 +144,10 @@ def fetch_version(place: Place, id: str, work: Path) -> Path:
             f"The manifest of version {id[:12]}… in {place.name} is damaged: it hashes to {version_id(data)[:12]}….",
             hint="Make a new backup into another folder: diecast backup run --target",
         )
-    names = [file.name for file in Manifest.parse(data).files()]
+    manifest = Manifest.parse(data)
+    names = [file.name for file in manifest.files()]
     fetch(place, [f"{VERSIONS}/{id}/{name}" for name in names], work)
-    check_files(Manifest.parse(data), {name: (folder / name).read_bytes() for name in names})
+    check_files(manifest, {name: (folder / name).read_bytes() for name in names})
     return folder
 
 

@@ -7,7 +7,6 @@ or the present store as it was. The present store is copied aside before the ren
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,8 +62,7 @@ def restore(
 
     `force` goes on although services seem to run. Raises `ApplianceError`; the box is then as before, but for images.
     """
-    with tempfile.TemporaryDirectory(prefix="diecast-restore-") as folder:
-        work = Path(folder)
+    with pool.work_folder() as work:
         fetched = fetch_store(place, backup, work)
         new_settings = fetch_settings(place, backup, work) if with_settings or settings is None else None
         if new_settings is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def _run(one: _Run, images: bool, keep: int, now: datetime, first: bool) -> Repo
     _check_target(one, first)
     place.make()
     pool.tidy(place)
-    with _work_folder(one.box.settings.paths.state) as work:
+    with pool.work_folder(one.box.settings.paths.state) as work:
         for attempt in range(_TRIES):
             copy = one.box.store.copy_to(work / record.STORE_FILE)
             try:
@@ -263,16 +262,6 @@ def _publish(
 def kept(path: Path) -> Kept:
     """Size and hash of a file."""
     return Kept(path.stat().st_size, blake3().update_mmap(path).hexdigest())
-
-
-@contextmanager
-def _work_folder(state: Path) -> Iterator[Path]:
-    """A folder beside the store, for the copy: there is room, and nobody else may look."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=".backup-", dir=state) as work:
-            yield Path(work)
-    except PermissionError as error:
-        raise Unavailable(f"The folder {state} cannot be written to.", hint="Run as root.") from error
 
 
 @contextmanager

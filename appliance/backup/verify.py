@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -41,8 +40,7 @@ def verify(place: Place, backup: Backup, *, contents: bool = False, progress: Pr
     """
     problems: list[str] = []
     needed: set[bytes] = set()
-    with tempfile.TemporaryDirectory(prefix="diecast-verify-") as folder:
-        work = Path(folder)
+    with pool.work_folder() as work:
         try:
             fetch_store(place, backup, work)
             fetch_settings(place, backup, work)
