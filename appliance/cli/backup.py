@@ -30,35 +30,25 @@ One target is for one box. What a backup holds is as secret as the box: password
 """
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@contextmanager
-def _plan(context: Context) -> Iterator[Plan]:
+def _plan(context: Context) -> Plan:
     """The settings of backups. A box without a store, or with one that cannot be read, has their defaults."""
     from appliance.backup import plan
     from appliance.errors import Unavailable
 
     try:
         if not context.file_settings.paths.database.exists():
-            yield plan.Plan()
-            return
+            return plan.Plan()
         with context.open_store() as store:
-            found = plan.read(store)
+            return plan.read(store)
     except (ConfigError, Unavailable):
-        found = plan.Plan()
-    yield found
+        return plan.Plan()
 
 
 def _place(context: Context, options: argparse.Namespace) -> Place:
     """The target named, else that of the settings. Raises `UsageError`."""
     from appliance.backup.places import open_place
 
-    target = options.target
-    if not target:
-        with _plan(context) as plan:
-            target = plan.target
+    target = options.target or _plan(context).target
     if not target:
         raise UsageError(
             "No target for backups is set.",
@@ -99,7 +89,7 @@ def _run(context: Context, options: argparse.Namespace) -> int:
             place,
             images=images,
             keep=options.keep or wanted.keep,
-            now=_now(),
+            now=datetime.now(UTC),
             first=options.first,
             progress=progress,
         )
@@ -107,7 +97,8 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     if options.json:
         context.say(show.as_json(report))
     else:
-        what = f"{show.count(len(report.backup.versions), 'image version')}, of which {report.new_bytes} bytes were new"
+        new = show.size(report.new_bytes)
+        what = f"{show.count(len(report.backup.versions), 'image version')}, of which {new} were new"
         what = f"store, settings and {what}" if images else "store and settings, without images"
         context.say(f"Backup {report.backup.name} is in {place.name}: {what}.")
         if report.pruned:
@@ -207,10 +198,11 @@ def _restore(context: Context, options: argparse.Namespace) -> int:
             images=options.images and backup.images,
             with_settings=options.settings,
             force=options.force,
-            now=_now(),
+            now=datetime.now(UTC),
             progress=progress,
         )
     after = Context(context.config_path, {})
+    after.used_images = True
     try:
         after.store.audit.record(context.actor, "backup restore", f"{backup.name} from {place.name}")
     finally:
@@ -251,8 +243,8 @@ def _schedule(context: Context, options: argparse.Namespace) -> int:
     for name, value in changes.items():
         if not plan.allows(name, value):
             raise UsageError(f"'{value}' is no value for {name}.", hint=f"See: diecast setting get {name}")
+    context.store.settings.set_all(changes)
     for name, value in changes.items():
-        context.store.settings.set(name, value)
         context.record("setting set", f"{name} = {value}")
     now, last = plan.read(context.store), plan.last(context.store)
     if options.json:

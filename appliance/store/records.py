@@ -29,13 +29,17 @@ class SettingValues:
         with self._database.write() as sql:
             put(sql, key, value)
 
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """Keep several values, as `set` does, all or none."""
+        with self._database.write() as sql:
+            put_all(sql, values)
+
     def set_if(self, values: Mapping[str, str], prefix: str, seen: Mapping[str, str]) -> bool:
         """Keep several values, as `set` does, if what begins with `prefix` is still as it was `seen`; whether so."""
         with self._database.write() as sql:
             if values_under(sql, prefix) != seen:
                 return False
-            for key, value in values.items():
-                put(sql, key, value)
+            put_all(sql, values)
             return True
 
     def unset(self, key: str) -> None:
@@ -101,6 +105,12 @@ def put(sql: peewee.SqliteDatabase, key: str, value: str) -> None:
         SettingRow.insert(key=key, value=value).on_conflict_replace().execute(sql)
     else:
         SettingRow.delete().where(SettingRow.key == key).execute(sql)
+
+
+def put_all(sql: peewee.SqliteDatabase, values: Mapping[str, str]) -> None:
+    """See `SettingValues.set_all`."""
+    for key, text in values.items():
+        put(sql, key, text)
 
 
 def under(prefix: str) -> Any:

@@ -40,6 +40,8 @@ def test_values_are_kept_together_if_nothing_beside_them_has_changed(store: Stor
     assert store.settings.set_if({"a.one": "", "a.two": "2"}, "a.", seen)
     assert not store.settings.set_if({"a.two": "3", "b.else": ""}, "a.", seen)
     assert store.settings.all() == {"a.two": "2", "b.else": "1"}
+    store.settings.set_all({"a.two": "", "c": "3"})
+    assert store.settings.all() == {"b.else": "1", "c": "3"}
 
 
 def test_the_audit_trail_lists_the_newest_first(store: Store) -> None:

@@ -76,12 +76,8 @@ class WizardJob(JobScreen):
         at, text = self.page.NAME, json.dumps(self.answers)
         if (self.snapshot.settings.get(AT), self.snapshot.settings.get(ANSWERS)) == (at, text):
             return
-
-        def work(store: Store) -> None:
-            store.settings.set(AT, at)
-            store.settings.set(ANSWERS, text)
-
-        self.session.do("setup", f"page {at}", work, need=keys.ADMIN)
+        kept = {AT: at, ANSWERS: text}
+        self.session.do("setup", f"page {at}", lambda store: store.settings.set_all(kept), need=keys.ADMIN)
 
     def leave(self) -> None:
         if self._ready:
@@ -112,9 +108,8 @@ class WizardJob(JobScreen):
         """The box is set up."""
 
         def work(store: Store) -> None:
-            store.settings.set(SETUP_SETTING, DONE)
-            for name in store.settings.all(PREFIX):
-                store.settings.unset(name)
+            remembered = store.settings.all(PREFIX)
+            store.settings.set_all({SETUP_SETTING: DONE, **dict.fromkeys(remembered, "")})
 
         def done(_nothing: object) -> None:
             self.ordered()
