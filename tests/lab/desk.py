@@ -134,5 +134,8 @@ class Visitor:
             line.settimeout(_TIMEOUT_S)
             line.connect(str(self._path))
             line.sendall(json.dumps(request).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(line.makefile().readline())
+            said = line.makefile().readline()
+        if not said:
+            raise ConnectionError("The lab has hung up.")
+        answer: dict[str, Any] = json.loads(said)
         return answer

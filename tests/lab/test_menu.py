@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +140,22 @@ async def test_what_the_lab_cannot_do_is_said_in_words(room: Room) -> None:
 def test_a_stranger_at_the_desk_is_answered_in_words(room: Room) -> None:
     assert "No such PC" in room.visitor.do("on", "three")
     assert "No such PC or verb" in room.visitor.do("explode", "one")
+
+
+def test_a_lab_that_hangs_up_instead_of_an_answer_is_gone(tmp_path: Path) -> None:
+    def hang_up() -> None:
+        line, _ = listener.accept()
+        with line:
+            line.recv(1000)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "desk"))
+        listener.listen()
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(OSError, match="hung up"):
+            Visitor(tmp_path / "desk").pcs()
+        thread.join()
 
 
 def test_what_the_windows_of_the_lab_need_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
