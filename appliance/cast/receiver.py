@@ -16,7 +16,6 @@ from appliance.cast.assembly import Assembly
 from appliance.wire.cast import (
     DATA_HEADER_BYTES,
     MAX_CHUNK_BYTES,
-    MAX_FRAME_BYTES,
     PART_LIMIT,
     BadFrame,
     Beat,
@@ -489,8 +488,3 @@ def _is_run(head: Data, last: Data, count: int) -> bool:
         and last.sequence == (head.sequence + ahead) & _WORD
         and (last.segment < head.segments or head.segment >= head.segments)
     )
-
-
-def largest_run() -> int:
-    """Bytes that one receive with UDP_GRO can return: 64 KiB less headers, rounded down to whole frames."""
-    return 65507 // MAX_FRAME_BYTES * MAX_FRAME_BYTES

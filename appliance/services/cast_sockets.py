@@ -33,8 +33,6 @@ _SEND_TIMEOUT_S = 1.0
 _FEEDBACK_AT_ONCE = 64  # messages taken before sending goes on
 # The interface cannot cut a run: an MTU below 1500, or a driver that refuses.
 _NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
-_ROUTER_ALERT = b"\x94\x04\0\0"
-_ALL_HOSTS = "224.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ class IgmpPort:
             self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, where)
             self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
             self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, _ROUTER_ALERT)
+            self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, igmp.ROUTER_ALERT)
             self.socket.setblocking(False)
         except OSError:
             self.socket.close()
@@ -195,7 +193,7 @@ class IgmpPort:
         message = self._querier.due(now)
         if message is not None:
             with suppress(OSError):
-                self.socket.sendto(igmp.encode(message), (_ALL_HOSTS, 0))
+                self.socket.sendto(igmp.encode(message), (str(igmp.ALL_SYSTEMS), 0))
 
     def close(self) -> None:
         """Close the socket."""

@@ -39,7 +39,6 @@ _BITS = struct.Struct("!BIB")
 _PART = struct.Struct("!BIB")
 DATA_HEADER_BYTES = _DATA.size
 SEGMENT_BYTES = MAX_FRAME_BYTES - DATA_HEADER_BYTES
-MAX_SEGMENTS = -(-MAX_CHUNK_BYTES // SEGMENT_BYTES)
 _ITEM_RANGE, _ITEM_BITS, _ITEM_PART = 1, 2, 3
 PART_LIMIT = 160  # PART items in one FEEDBACK, so that RANGE and BITS keep a third of it
 

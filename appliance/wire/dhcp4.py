@@ -25,7 +25,6 @@ from appliance.wire.dhcp_options import (
 
 SERVER_PORT = 67
 CLIENT_PORT = 68
-BOOT_SERVER_PORT = 4011
 
 BOOTREQUEST = 1
 BOOTREPLY = 2

@@ -181,24 +181,10 @@ def u16_of(options: Mapping[int, bytes], code: int) -> int | None:
     return None if value is None else int.from_bytes(value, "big")
 
 
-def u32_of(options: Mapping[int, bytes], code: int) -> int | None:
-    """Four bytes in network order, or None when absent."""
-    value = _sized(options, code, 4)
-    return None if value is None else int.from_bytes(value, "big")
-
-
 def address_of(options: Mapping[int, bytes], code: int) -> IPv4Address | None:
     """One IPv4 address, or None when absent."""
     value = _sized(options, code, 4)
     return None if value is None else IPv4Address(int.from_bytes(value, "big"))
-
-
-def addresses_of(options: Mapping[int, bytes], code: int) -> tuple[IPv4Address, ...]:
-    """A list of IPv4 addresses; empty when absent."""
-    value = options.get(code, b"")
-    if len(value) % 4:
-        raise MalformedOption(f"option {int(code)} has {len(value)} bytes: no whole number of addresses")
-    return tuple(IPv4Address(value[at : at + 4]) for at in range(0, len(value), 4))
 
 
 def text_of(options: Mapping[int, bytes], code: int) -> str:

@@ -15,10 +15,7 @@ from ipaddress import IPv4Address
 
 from appliance.errors import BadData
 
-PROTOCOL = 2
 ALL_SYSTEMS = IPv4Address("224.0.0.1")
-ALL_ROUTERS = IPv4Address("224.0.0.2")
-ALL_REPORTS = IPv4Address("224.0.0.22")  # RFC 3376 section 4.2.14
 NO_GROUP = IPv4Address(0)
 ROUTER_ALERT = b"\x94\x04\x00\x00"  # IPv4 option, RFC 2113
 _QUERY, _REPORT_1, _REPORT_2, _LEAVE, _REPORT_3 = 0x11, 0x12, 0x16, 0x17, 0x22

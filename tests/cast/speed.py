@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from appliance.cast import fec
 from appliance.cast.assembly import Assembly
-from appliance.cast.receiver import CastReceiver, Place, largest_run
+from appliance.cast.receiver import CastReceiver, Place
+from appliance.services.cast_sockets import RUN_FRAMES
 from appliance.wire.cast import MAX_FRAME_BYTES, SEGMENT_BYTES, Data, data_frames, segment_count
 
 LENGTH = 420_000
@@ -27,11 +28,10 @@ def cpu(action: Callable[[], object]) -> float:
 
 def runs_of(chunk: int, file: bytes, sequence: int) -> list[bytes]:
     """Buffers as UDP_GRO returns them: full runs, the last one shorter."""
-    per_run = largest_run() // MAX_FRAME_BYTES
     pieces = [file[at : at + SEGMENT_BYTES] for at in range(0, len(file), SEGMENT_BYTES)]
     return [
-        data_frames(Data(1, sequence + at, chunk, len(file), at), pieces[at : at + per_run])
-        for at in range(0, len(pieces), per_run)
+        data_frames(Data(1, sequence + at, chunk, len(file), at), pieces[at : at + RUN_FRAMES])
+        for at in range(0, len(pieces), RUN_FRAMES)
     ]
 
 

@@ -144,12 +144,6 @@ class Box:
         """A `diecast` command on this box as words, for whoever runs it at a terminal."""
         return [*self.lab.box, *self._diecast(*words)]
 
-    def start_cli(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
-        """Start a `diecast` command that goes on, its output in a file."""
-        with output.open("wb") as stream:
-            command = [*self.lab.box, *self._diecast(*words)]
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=_env())
-
     def store(self) -> Store:
         """Open the box's store; close it after use."""
         return Store.open(self.settings.paths.database)

@@ -7,7 +7,6 @@ from the last one only where its content does.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +115,3 @@ def make_fat(disk: Path, part: Partition, label: str, serial: str, files: dict[s
         run(["mcopy", "-m", "-i", image, source, f"::/{name}"])
     copy_range(image, 0, part.size, disk, part.offset)
     image.unlink()
-
-
-def free_of(path: Path) -> int:
-    """Free bytes on the file system that holds `path`."""
-    return shutil.disk_usage(path).free
