@@ -32,6 +32,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,11 @@ class Receiver:
 
     def _line(self, wanted: str) -> None:
         assert self.process.stdout is not None
-        if self.process.stdout.readline().strip() != wanted:
+        too_late = threading.Timer(_START_S, self.process.kill)
+        too_late.start()
+        said = self.process.stdout.readline().strip()
+        too_late.cancel()
+        if said != wanted:
             self.kill()
             raise RuntimeError(f"PC {self.place} did not start: {self.log.read_text()[-2000:]}")
 

@@ -6,6 +6,7 @@ compares with a disk that was restored by the chunk folder alone (as by NFS).
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -127,7 +128,7 @@ class Lab:
                 receiver.kill()
         results = [None if pc.dies else receiver.result() for receiver, pc in zip(receivers, pcs, strict=True)]
         share = (machine_cpu_s() - cpu) / (time.monotonic() - began)
-        return results, share / _cores()
+        return results, share / (os.cpu_count() or 1)
 
     @contextmanager
     def _watched(self, casts: Sequence[Cast]) -> Iterator[list[int]]:
@@ -178,7 +179,3 @@ def laboratory(workdir: Path, rate_mbit: int) -> Iterator[Lab]:
             yield Lab(bed, payload, version, scratch, reference, images)
     finally:
         shutil.rmtree(scratch)
-
-
-def _cores() -> int:
-    return sum(line.startswith("processor") for line in Path("/proc/cpuinfo").read_text().splitlines())
