@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 from dataclasses import dataclass, field
 from typing import Any, Self, Union, get_args, get_origin, get_type_hints
@@ -40,6 +41,7 @@ CHUNK_ID_BYTES = 32
 MAX_TEXT = 4096  # characters of one text field
 MAX_LIST = 1024  # entries of one list
 MAX_MISSING_IDS = 8192  # ids in one `chunks/missing` call
+_HALF = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it as \u, UTF-8 cannot (RFC 8259, 8.2)
 
 
 class BadMessage(BadData):
@@ -306,6 +308,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise BadMessage(f"{where}: text of at most {MAX_TEXT} characters is needed")
+    if _HALF.search(value):
+        raise BadMessage(f"{where}: half a character, which neither a file nor the store can hold")
     return value
 
 

@@ -42,6 +42,7 @@ def test_fields_of_a_newer_peer_are_ignored() -> None:
         b'{"phase": 3}', b'{"phase": "x", "done_bytes": "7"}', b'{"phase": "x", "done_bytes": true}',
         b'{"phase": "x", "rate_bytes_s": NaN}', b'{"phase": "x", "done_bytes": 1e400}',
         b'{"phase": "x", "done_bytes": ' + b"9" * 50 + b"}", b'{"phase": "' + b"x" * 5000 + b'"}',
+        b'{"phase": "\\ud800"}',
     ],
 )  # fmt: skip
 def test_a_broken_message_is_refused_by_its_own_error(body: bytes) -> None:
