@@ -91,12 +91,13 @@ def _list(context: Context, options: argparse.Namespace) -> int:
     if not casts:
         context.say("No cast is open." if options.open else "There has been no cast yet.")
         return 0
+    sizes = context.store.casts.sizes()
     rows = [
         (
             str(cast.id),
             cast.image_name,
             str(cast.state),
-            str(len(context.store.casts.members(cast.id))),
+            str(sizes.get(cast.id, 0)),
             str(cast.present),
             show.rate(cast.rate_bytes_s),
             show.size(cast.sent_bytes),

@@ -10,7 +10,7 @@ from appliance.cli import show
 from appliance.cli.cast import cast_for, check_waiting
 from appliance.cli.command import WHEN, YES, Command, argument, whole
 from appliance.cli.context import Context
-from appliance.cli.names import content_of, manifest_of, version_name, what_next
+from appliance.cli.names import Known, manifest_of, version_name, what_next
 from appliance.cli.watch import watch
 from appliance.errors import Conflict, UsageError
 from appliance.events import AfterTask
@@ -102,12 +102,12 @@ def _ready_hosts(context: Context, names: list[str], *, wake: bool) -> list[Host
 
 def _announce(context: Context, version: ImageVersion, hosts: list[Host]) -> None:
     """Name what will be lost, and what cannot fit."""
-    rows, too_small = [], []
+    rows, too_small, known = [], [], Known(context)
     manifest = manifest_of(context, version)
     needed_bytes = manifest.minimum_disk_bytes if manifest else version.disk_bytes
     for host in hosts:
         disk, size_bytes = _disk(context, host)
-        rows.append((host.name, disk, content_of(context, host).replace("-", "unknown", 1)))
+        rows.append((host.name, disk, known.content(host).replace("-", "unknown", 1)))
         if size_bytes is not None and size_bytes < needed_bytes:
             too_small.append(f"{host.name} has {show.size(size_bytes)}")
     whose = "the disk of this PC" if len(hosts) == 1 else f"the disks of these {len(hosts)} PCs"

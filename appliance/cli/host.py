@@ -11,7 +11,7 @@ from appliance.cli import show
 from appliance.cli.command import JSON, Argument, Command, argument
 from appliance.cli.context import Context
 from appliance.cli.host_list import EXPORT, IMPORT
-from appliance.cli.names import content_of, disks_of, doing, firmware_in_words, stage_in_words
+from appliance.cli.names import Known, disks_of, firmware_in_words, stage_in_words
 from appliance.errors import UsageError
 from appliance.events import LocalBoot, UefiLoader
 from appliance.model import normalise_mac
@@ -107,13 +107,14 @@ def _list(context: Context, options: argparse.Namespace) -> int:
         text = "No host is known. Add one: diecast host add NAME --mac MAC"
         context.say(text if options.room is None else f"No PC stands in room {options.room}.")
         return 0
+    known = Known(context)
     rows = [
         (
             host.name,
             host.macs[0] if host.macs else "-",
             firmware_in_words(host),
-            content_of(context, host),
-            doing(context, host),
+            known.content(host),
+            known.doing(host),
             show.moment(host.last_seen),
         )
         for host in hosts
@@ -160,7 +161,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
                 ("UUID", str(host.uuid or "")),
                 ("Firmware", firmware_in_words(host)),
                 ("Sealed", "yes: it must be captured before it starts its own disk" if host.sealed else ""),
-                ("Holds", content_of(context, host)),
+                ("Holds", Known(context).content(host)),
                 ("Task", f"{task.id}: {task.kind} {task.image_name}, {task.state}" if task else ""),
                 ("Came to", f"{stage_in_words(host.stage)}, {show.moment(host.last_seen)}" if host.stage else ""),
                 ("Address", host.ip),
@@ -213,7 +214,7 @@ _SEAL = (
 )
 
 _WAKE_NOTES = """\
-The scheduler sends magic packets to all cards of each PC, again after some seconds, until it is seen.
+The scheduler sends magic packets to all cards of each PC, and again a minute later, until it is seen.
 Wake-on-LAN must be on in the PC's firmware, and left on by the system it was switched off from.
 """
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from appliance.cli import show
-from appliance.errors import ApplianceError, NotFound
+from appliance.errors import ApplianceError
 from appliance.events import BootStage, TaskKind, TaskState
 from appliance.model import Host, ImageVersion, NewPcOrder, Task
 
 if TYPE_CHECKING:
     from appliance.cli.context import Context
     from appliance.engine.manifest import Manifest
+
+MANY = 10_000  # tasks that can be open at once
 
 _STAGES: dict[BootStage, str] = {
     BootStage.DHCP: "asked for address",
@@ -71,22 +74,35 @@ def version_name(version: ImageVersion) -> str:
     return f"{version.image_name}@{version.number}"
 
 
-def content_of(context: Context, host: Host) -> str:
-    """Which version is on the host's disk, as far as we know."""
-    if not host.version_id:
-        return "-"
-    try:
-        return version_name(context.store.images.version(host.version_id))
-    except NotFound:
-        return "removed version"
+class Known:
+    """What rows of hosts and tasks name beside themselves: read when it is first needed, once for all rows."""
 
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
 
-def doing(context: Context, host: Host) -> str:
-    """What the host is doing: its task, or how far it last came."""
-    task = context.store.tasks.for_host(host.id)
-    if task is not None:
-        return f"{task.kind} {task.state}"
-    return "sealed" if host.sealed else stage_in_words(host.stage)
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return {version.id: version_name(version) for version in self._store.images.versions()}
+
+    @cached_property
+    def _tasks(self) -> dict[int, Task]:
+        open_tasks = self._store.tasks.list(active_only=True, limit=MANY)
+        return {task.host_id: task for task in open_tasks if task.host_id is not None}
+
+    def content(self, host: Host) -> str:
+        """Which version is on the host's disk, as far as we know."""
+        return self._versions.get(host.version_id, "removed version") if host.version_id else "-"
+
+    def doing(self, host: Host) -> str:
+        """What the host is doing: its task, or how far it last came."""
+        task = self._tasks.get(host.id)
+        if task is not None:
+            return f"{task.kind} {task.state}"
+        return "sealed" if host.sealed else stage_in_words(host.stage)
+
+    def target(self, task: Task) -> str:
+        """What a task writes or makes: `win11@3`, or the image's name for a capture."""
+        return self._versions.get(task.version_id or "", task.image_name)
 
 
 def manifest_of(context: Context, version: ImageVersion) -> Manifest | None:
@@ -98,16 +114,6 @@ def manifest_of(context: Context, version: ImageVersion) -> Manifest | None:
     except ApplianceError as error:
         context.note(f"diecast: {error}")
         return None
-
-
-def task_target(context: Context, task: Task) -> str:
-    """What a task writes or makes: `win11@3`, or the image's name for a capture."""
-    if task.version_id:
-        try:
-            return version_name(context.store.images.version(task.version_id))
-        except NotFound:
-            pass
-    return task.image_name
 
 
 def subject(task: Task) -> str:

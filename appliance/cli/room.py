@@ -7,7 +7,7 @@ import argparse
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import content_of, doing
+from appliance.cli.names import Known
 from appliance.errors import UsageError
 
 
@@ -31,9 +31,8 @@ def _show(context: Context, options: argparse.Namespace) -> int:
         return 0
     context.say(show.facts((("Room", room.name), ("PCs", str(room.hosts)), ("Notes", room.notes))))
     if hosts:
-        rows = [
-            (host.name, content_of(context, host), doing(context, host), show.moment(host.last_seen)) for host in hosts
-        ]
+        known = Known(context)
+        rows = [(host.name, known.content(host), known.doing(host), show.moment(host.last_seen)) for host in hosts]
         context.say("\n" + show.table(("NAME", "HOLDS", "NOW", "SEEN"), rows, width=context.width))
     return 0
 

@@ -8,13 +8,11 @@ from collections import Counter
 from appliance.cli import show
 from appliance.cli.command import JSON, Command, argument
 from appliance.cli.context import Context
-from appliance.cli.names import held_in_words, order_in_words, state_in_words, subject, task_target, what_next
+from appliance.cli.names import MANY, Known, held_in_words, order_in_words, state_in_words, subject, what_next
 from appliance.cli.watch import watch
 from appliance.errors import UsageError
 from appliance.events import TaskState
 from appliance.model import Task
-
-_MANY = 10_000  # tasks that can be open at once
 
 
 def _how_far(task: Task) -> str:
@@ -29,12 +27,13 @@ def _list(context: Context, options: argparse.Namespace) -> int:
         context.say(show.as_json(tasks))
         return 0
     if tasks:
+        known = Known(context)
         rows = [
             (
                 str(task.id),
                 str(task.kind),
                 subject(task),
-                task_target(context, task),
+                known.target(task),
                 "held" if task.held and task.state is TaskState.SCHEDULED else str(task.state),
                 _how_far(task),
                 show.moment(task.finished or task.started or task.created),
@@ -54,7 +53,7 @@ def _list(context: Context, options: argparse.Namespace) -> int:
 
 def _held(context: Context) -> dict[int, int]:
     """Orders whose new PCs wait to be confirmed, and how many do."""
-    open_tasks = context.store.tasks.list(active_only=True, limit=_MANY)
+    open_tasks = context.store.tasks.list(active_only=True, limit=MANY)
     return Counter(task.order_id for task in open_tasks if task.held and task.order_id is not None)
 
 
@@ -100,7 +99,7 @@ def _show(context: Context, options: argparse.Namespace) -> int:
             (
                 ("Task", f"{task.id}, {task.kind}"),
                 ("Host", subject(task)),
-                ("Image", task_target(context, task)),
+                ("Image", Known(context).target(task)),
                 ("State", f"{task.state}" if task.state.is_final else f"{task.state}: {state_in_words(task)}"),
                 ("Error", task.error),
                 ("Remedy", task.remedy),
@@ -151,11 +150,12 @@ def _cancel(context: Context, options: argparse.Namespace) -> int:
 
 
 def _retry(context: Context, options: argparse.Namespace) -> int:
+    known = Known(context)
     for number in options.tasks:
         task = context.store.tasks.retry(number)
         context.record("task retry", f"task {number} as task {task.id}: {task.kind} of {subject(task)}")
         context.say(
-            f"Task {task.id}: {task.kind} {task_target(context, task)}, {subject(task)}, as task {number} before. "
+            f"Task {task.id}: {task.kind} {known.target(task)}, {subject(task)}, as task {number} before. "
             f"{what_next(task, task.host_name or 'the next unknown PC')}"
         )
     return 0

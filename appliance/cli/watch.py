@@ -11,7 +11,7 @@ from functools import partial
 
 from appliance.cli import show
 from appliance.cli.context import Context
-from appliance.cli.names import order_in_words, state_in_words, subject, task_target
+from appliance.cli.names import Known, order_in_words, state_in_words, subject
 from appliance.cli.progress import Board, bar
 from appliance.errors import ApplianceError, Cancelled
 from appliance.events import TaskState
@@ -139,7 +139,7 @@ def conclusion(context: Context, task: Task) -> str:
     took = ""
     if task.started and task.finished:
         took = f" in {show.duration((task.finished - task.started).total_seconds())}"
-    return f"{what}, is done{took}: {task_target(context, task)}."
+    return f"{what}, is done{took}: {Known(context).target(task)}."
 
 
 def _left_s(task: Task) -> float:

@@ -98,7 +98,17 @@ class Casts:
 
     def open_for(self, version_id: str) -> Cast | None:
         """The newest open cast of a version."""
-        return next((cast for cast in self.list(open_only=True) if cast.version_id == version_id), None)
+        query = CastRow.select(*_CAST).where(CastRow.state == CastState.OPEN, CastRow.version_id == version_id)
+        with self._database.read() as sql:
+            row = first(query.order_by(CastRow.id.desc()).limit(1), sql)
+        return None if row is None else Cast(**row)
+
+    def sizes(self) -> dict[int, int]:
+        """How many PCs each cast has; one that has none is not named."""
+        count = peewee.fn.COUNT(CastMemberRow.task_id).alias("pcs")
+        query = CastMemberRow.select(CastMemberRow.cast_id, count).group_by(CastMemberRow.cast_id)
+        with self._database.read() as sql:
+            return {row["cast_id"]: row["pcs"] for row in dicts(query, sql)}
 
     def members(self, number: int) -> builtins.list[CastMember]:
         """The PCs of a cast, by host name. Raises `NotFound`."""
