@@ -20,6 +20,7 @@ from appliance.cast.receiver import DEAF_HINT, Mode, Place
 from appliance.engine.capture import EngineProgress
 from appliance.engine.cast_restore import cast_restore
 from appliance.engine.castlist import chunk_list
+from appliance.engine.chunk import longest_frame
 from appliance.engine.restore import ChunkSource
 from appliance.engine.target import WRITING, RestoreOptions, RestoreReport
 from appliance.engine.version import Version
@@ -60,7 +61,7 @@ def place_of(order: CastOrder, chunks: int, window_bytes: int, token_hash: bytes
             f"The box names the cast {order.cast_id[:40]!r} with receiver {order.receiver}, which cannot be.",
             hint="Check that box and agent are of one version.",
         )
-    largest = window_bytes + window_bytes // 256 + 1024  # as engine.chunk.MAX_FRAME_BYTES
+    largest = longest_frame(window_bytes)
     return Place(cast_id, order.receiver, key, feedback_key(token_hash), chunks, max(buffer, 2 * largest), largest)
 
 

@@ -16,8 +16,14 @@ from appliance.engine.errors import ChunkInvalid
 ID_BYTES = 32
 MIN_WINDOW_BYTES = 64 << 10
 MAX_WINDOW_BYTES = 4 << 20
-# zstd's worst case adds 1/256 and a little (ZSTD_COMPRESSBOUND); anything longer is no frame of ours.
-MAX_FRAME_BYTES = MAX_WINDOW_BYTES + MAX_WINDOW_BYTES // 256 + 1024
+
+
+def longest_frame(window_bytes: int) -> int:
+    """Bytes of the longest frame of one window; anything longer is no frame of ours."""
+    return window_bytes + window_bytes // 256 + 1024  # zstd's worst case adds 1/256 and a little (ZSTD_COMPRESSBOUND)
+
+
+MAX_FRAME_BYTES = longest_frame(MAX_WINDOW_BYTES)
 
 _local = threading.local()
 
