@@ -36,22 +36,16 @@ def cast_for(context: Context, version: ImageVersion, pcs: int, options: argpars
     """
     if not options.cast:
         return None
-    cast = _open_or_new(context, version, pcs, options)
-    context.say(f"Cast {cast.id} sends {version.image_name}@{version.number} to group {cast.group}.")
-    return cast.id
-
-
-def _open_or_new(context: Context, version: ImageVersion, pcs: int, options: argparse.Namespace) -> Cast:
-    wait_for, wait_seconds = options.wait_for or 0, options.wait_seconds
-    if wait_seconds is not None:
+    settings, wait_for, seconds = context.settings.cast, options.wait_for or 0, options.wait_seconds
+    if seconds is not None:
         wait_for = wait_for or pcs
-    cast = None if wait_for else context.store.casts.open_for(version.id)
-    if cast is not None:
-        return cast
-    seconds = context.settings.cast.wait_s if wait_seconds is None else wait_seconds
-    cast = context.store.casts.open(version, wait_for, seconds if wait_for else 0, groups=context.settings.cast.groups)
-    context.record("cast", f"cast {cast.id}: {version.image_name}@{version.number} in group {cast.group}")
-    return cast
+    cast, new = context.store.casts.join(
+        version, wait_for, settings.wait_s if seconds is None else seconds, groups=settings.groups
+    )
+    if new:
+        context.record("cast", f"cast {cast.id}: {version_name(version)} in group {cast.group}")
+    context.say(f"Cast {cast.id} sends {version_name(version)} to group {cast.group}.")
+    return cast.id
 
 
 def _plain(cast: Cast) -> dict[str, Any]:

@@ -43,6 +43,35 @@ _MEMBER_LIVE = ("status", "written", "total", "loss")
 _EMPTY_FOR = timedelta(seconds=60)  # a cast without tasks is being given its tasks just now, or its giver has died
 
 
+def _open_for(sql: peewee.SqliteDatabase, version_id: str) -> Cast | None:
+    query = CastRow.select(*_CAST).where(CastRow.state == CastState.OPEN, CastRow.version_id == version_id)
+    row = first(query.order_by(CastRow.id.desc()).limit(1), sql)
+    return None if row is None else Cast(**row)
+
+
+def _open(
+    sql: peewee.SqliteDatabase,
+    version: ImageVersion,
+    wait_for: int,
+    wait_seconds: int,
+    groups: IPv4Network,
+    now: datetime,
+) -> Cast:
+    images.version(sql, version.id)
+    taken = {row["group"] for row in dicts(CastRow.select(CastRow.group).where(_OPEN), sql)}
+    group = next((address for address in groups.hosts() if address not in taken), None)
+    if group is None:
+        raise Conflict(
+            f"All groups of {groups} are taken by casts.", hint="Stop one (diecast cast stop), or set cast.groups."
+        )
+    values = dict.fromkeys(_LIVE, 0) | {
+        "version_id": version.id, "image_name": version.image_name, "state": CastState.OPEN,
+        "created": now, "why": "", "cast_id": secrets.token_hex(8), "key": secrets.token_hex(32),
+        "group": group, "wait_for": wait_for, "wait_seconds": wait_seconds, "rate_mbit": 0, "begun": False,
+    }  # fmt: skip
+    return get(sql, CastRow.insert(**values).execute(sql))
+
+
 def get(sql: peewee.SqliteDatabase, number: int) -> Cast:
     """The cast. Raises `NotFound`. In the caller's transaction."""
     row = first(CastRow.select(*_CAST).where(CastRow.id == number), sql)
@@ -98,10 +127,8 @@ class Casts:
 
     def open_for(self, version_id: str) -> Cast | None:
         """The newest open cast of a version."""
-        query = CastRow.select(*_CAST).where(CastRow.state == CastState.OPEN, CastRow.version_id == version_id)
         with self._database.read() as sql:
-            row = first(query.order_by(CastRow.id.desc()).limit(1), sql)
-        return None if row is None else Cast(**row)
+            return _open_for(sql, version_id)
 
     def sizes(self) -> dict[int, int]:
         """How many PCs each cast has; one that has none is not named."""
@@ -156,20 +183,26 @@ class Casts:
         gone, `Conflict` when every group of `groups` is taken.
         """
         with self._database.write() as sql:
-            images.version(sql, version.id)
-            taken = {row["group"] for row in dicts(CastRow.select(CastRow.group).where(_OPEN), sql)}
-            group = next((address for address in groups.hosts() if address not in taken), None)
-            if group is None:
-                raise Conflict(
-                    f"All groups of {groups} are taken by casts.",
-                    hint="Stop one (diecast cast stop), or set cast.groups.",
-                )
-            values = dict.fromkeys(_LIVE, 0) | {
-                "version_id": version.id, "image_name": version.image_name, "state": CastState.OPEN,
-                "created": utc_now(now), "why": "", "cast_id": secrets.token_hex(8), "key": secrets.token_hex(32),
-                "group": group, "wait_for": wait_for, "wait_seconds": wait_seconds, "rate_mbit": 0, "begun": False,
-            }  # fmt: skip
-            return get(sql, CastRow.insert(**values).execute(sql))
+            return _open(sql, version, wait_for, wait_seconds, groups, utc_now(now))
+
+    def join(
+        self,
+        version: ImageVersion,
+        wait_for: int = 0,
+        wait_seconds: int = 0,
+        *,
+        groups: IPv4Network,
+        now: datetime | None = None,
+    ) -> tuple[Cast, bool]:
+        """The newest open cast of `version`, or a new one where there is none; and whether it is new.
+
+        Who waits for a number of PCs gets a new one. Raises as `open`.
+        """
+        with self._database.write() as sql:
+            cast = None if wait_for else _open_for(sql, version.id)
+            if cast is not None:
+                return cast, False
+            return _open(sql, version, wait_for, wait_seconds if wait_for else 0, groups, utc_now(now)), True
 
     def stop(self, number: int, why: str = "stopped by the operator", *, now: datetime | None = None) -> Cast:
         """End a cast; its PCs go on by NFS. Raises `NotFound`, `Conflict` when it has ended already."""

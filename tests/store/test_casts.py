@@ -119,6 +119,17 @@ def test_figures_are_recorded_and_change_nothing_else(store: Store, cast: Cast, 
     assert (member.task_id, member.written, member.total, member.loss) == (task.id, 3, 7, 0.5)
 
 
+def test_who_joins_takes_the_open_cast_of_that_version_or_a_new_one(store: Store, win11: ImageVersion) -> None:
+    first, new = store.casts.join(win11, wait_seconds=30, groups=GROUPS)
+    assert (new, first.wait_for, first.wait_seconds) == (True, 0, 0)
+    assert store.casts.join(win11, groups=GROUPS) == (first, False)
+    second, new = store.casts.join(win11, 3, 30, groups=GROUPS)
+    assert (new, second.id != first.id, second.wait_for, second.wait_seconds) == (True, True, 3, 30)
+    for cast in (first, second):
+        store.casts.stop(cast.id)
+    assert store.casts.join(win11, groups=GROUPS)[1]
+
+
 def test_a_cast_ends_when_all_its_tasks_have(
     store: Store, cast: Cast, win11: ImageVersion, pc1: Host, pc2: Host
 ) -> None:

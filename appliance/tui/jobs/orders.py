@@ -43,10 +43,8 @@ def cast_for(store: Store, version_id: str, way: Way, groups: IPv4Network, actor
     if not way.cast:
         return None
     version = store.images.version(version_id)
-    cast = None if way.wait_for else store.casts.open_for(version.id)
-    if cast is None:
-        seconds = way.wait_seconds if way.wait_for else 0
-        cast = store.casts.open(version, way.wait_for, seconds, groups=groups, now=way.now)
+    cast, new = store.casts.join(version, way.wait_for, way.wait_seconds, groups=groups, now=way.now)
+    if new:
         store.audit.record(actor, "cast", f"cast {cast.id}: {version.image_name}@{version.number} in {cast.group}")
     return cast.id
 
