@@ -16,7 +16,7 @@ what the others do. Where operators exist (diecast operator add), it asks who yo
 """
 
 _SWITCH_S = 0.001  # how long a key may wait for the read model's thread; Python's own 5 ms add up over a screen
-# After which Esc is a key by itself. Textual's driver looks every 100 ms, and its own 100 end often at the second look.
+# After which Esc is a key by itself (`tui.driver`): longer than a terminal takes to send the rest of a sequence.
 _ESCAPE_MS = "25"
 
 

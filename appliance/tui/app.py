@@ -24,6 +24,7 @@ from textual.message import Message
 from appliance.errors import ConfigError
 from appliance.model import Operator
 from appliance.tui import i18n, theme, words
+from appliance.tui.driver import PromptDriver
 from appliance.tui.i18n import _
 from appliance.tui.readmodel import Measure, ReadModel
 from appliance.tui.screens.base import ConsoleScreen
@@ -80,7 +81,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         `clock` is what screens and snapshots take as the time; tests stop it. `command` runs our own command line with
         this console's settings file (`tui.child`).
         """
-        super().__init__()
+        super().__init__(driver_class=PromptDriver)
         if measure is None:
             from appliance.tui.gauges import Machine
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from appliance import overrides
 from appliance.events import BootStage, ServiceHealth, TaskKind, TaskState
 from appliance.model import Sighting, Task
 from appliance.tui import sentences, words
@@ -34,19 +35,18 @@ class Need:
 def needs(snapshot: Snapshot, dhcp_mode: str = "full") -> list[Need]:
     """Everything that waits for somebody."""
     return [
-        *_setup(snapshot),
         *_trial(snapshot),
+        *_setup(snapshot),
         *_services(snapshot),
         *_disk(snapshot),
         *_servers(snapshot, dhcp_mode),
+        *_restarts(snapshot),
         *_failures(snapshot),
         *_masters(snapshot),
         *_orders(snapshot),
     ]
 
 
-def _setup(snapshot: Snapshot) -> Iterator[Need]:
-    """The guided first start was left before its end."""
 def _trial(snapshot: Snapshot) -> Iterator[Need]:
     """Another address, seen by who comes back through it after the change has cut the session off."""
     if snapshot.gauges.trial:
@@ -55,6 +55,8 @@ def _trial(snapshot: Snapshot) -> Iterator[Need]:
         yield Need(text.format(interface=interface, address=own), "bad", (SCREEN, "network"))
 
 
+def _setup(snapshot: Snapshot) -> Iterator[Need]:
+    """The guided first start was left before its end."""
     if "console.wizard.at" in snapshot.settings:
         yield Need(_("The first start is not finished: Enter goes on with it"), "warn", (JOB, ("setup",)))
 
@@ -96,6 +98,16 @@ def _servers(snapshot: Snapshot, dhcp_mode: str) -> Iterator[Need]:
                 "bad",
                 (SCREEN, "network"),
             )
+
+
+def _restarts(snapshot: Snapshot) -> Iterator[Need]:
+    """Services that took older values when they started than are set now: one line for all of them."""
+    old = overrides.older_than_changes(snapshot.settings, snapshot.services)
+    if old:
+        names = dict.fromkeys(name for changed in old.values() for name in changed)
+        text = _("Restart needed: {services}; changed since they started: {names}")
+        said = text.format(services=", ".join(old), names=", ".join(names))
+        yield Need(said, "warn", (SCREEN, "system"))
 
 
 def failures(snapshot: Snapshot) -> list[Task]:

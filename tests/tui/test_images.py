@@ -224,7 +224,9 @@ async def test_progress_is_shown_and_stopping_ends_the_child(store: Store, cli: 
         await until_it_counts(seat)
         await seat.look()
         assert "▸ 40 %" in version_line(seat, 2)
+        assert "k Stop" in seat.lines()[-1]
         await seat.press("k")
+        assert "k Stop" not in seat.lines()[-1]
         assert "stopped" in version_line(seat, 2)
         assert not verifier.is_busy
         cli.release()

@@ -133,3 +133,13 @@ async def test_a_small_terminal_that_grows_is_used(store: Store) -> None:
         await seat.pilot.resize_terminal(160, 50)
         await seat.settle()
         assert max(len(line) for line in seat.lines()) > 120
+
+
+def test_services_that_took_older_settings_need_the_operator(store: Store) -> None:
+    store.settings.set("config.dhcp.lease_s", "600")
+    store.settings.set("config-changed.dhcp.lease_s", (NOON - timedelta(minutes=1)).isoformat())
+    (need,) = (need for need in attention.needs(seen(store)) if "Restart" in need.text)
+    assert need.text == "Restart needed: dhcp; changed since they started: dhcp.lease_s"
+    assert need.target == (attention.SCREEN, "system")
+    store.services.beat("dhcp", ServiceHealth.OK, pid=101, started=NOON, now=NOON)
+    assert not any("Restart" in need.text for need in attention.needs(seen(store)))

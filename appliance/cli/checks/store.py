@@ -29,10 +29,9 @@ def check_store(context: Context) -> Iterator[Finding]:
     except ApplianceError as error:
         yield Finding(Level.PROBLEM, "store", error.message, error.hint)
         return
-    contents = ", ".join(
-        (show.count(hosts, "host"), show.count(images, "image version"), show.count(open_tasks, "open task"))
-    )
-    yield Finding(Level.OK, "store", f"{context.settings.paths.database} opens: {contents}.")
+    path = context.settings.paths.database
+    text = f"{path} opens. Hosts: {hosts}; versions of images: {images}; open tasks: {open_tasks}."
+    yield Finding(Level.OK, "store", text)
 
 
 def check_database(context: Context) -> Iterator[Finding]:

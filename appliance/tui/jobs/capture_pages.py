@@ -50,10 +50,10 @@ class PcPage(ListPage[Capturing]):
 
     def columns(self) -> list[Column[Any]]:
         return [
-            Column[PcRow](N_("PC"), lambda row: row.name, 31, rank=0, most=40),
-            Column[PcRow](N_("Now"), lambda row: row.state, 16, rank=0, most=30, role=lambda row: row.role),
+            Column[PcRow](N_("PC"), lambda row: row.name, 30, rank=0, most=40),
+            Column[PcRow](N_("Now"), lambda row: row.state, 20, rank=0, most=30, role=lambda row: row.role),
             Column[PcRow](N_("Seen"), lambda row: row.seen, 7, rank=1, right=True),
-            Column[PcRow](N_("Holds"), lambda row: row.holds, 16, rank=2, most=24),
+            Column[PcRow](N_("Holds"), lambda row: row.holds, 14, rank=2, most=24),
             Column[PcRow]("MAC", lambda row: row.mac, 17, rank=3, most=35),
         ]
 

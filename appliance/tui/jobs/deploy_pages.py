@@ -76,7 +76,7 @@ class WhichPcs(ListPage[Deploying]):
             Column[Host](N_("PC"), lambda host: host.name, 14, rank=0, most=24, sort=lambda host: natural(host.name)),
             Column[Host](N_("Room"), lambda host: host.room, 10, rank=1, most=16),
             Column[Host](N_("Holds"), self._holds, 16, rank=1, most=24),
-            Column[Host](N_("Now"), self._now, 18, rank=0, most=30, role=self._role),
+            Column[Host](N_("Now"), self._now, 20, rank=0, most=30, role=self._role),
             Column[Host](N_("Seen"), self._seen, 7, rank=2, right=True),
         ]
 

@@ -317,6 +317,11 @@ class JobScreen(OverScreen):
         else:
             await self.turn_to(before.NAME)
 
+    def do_find(self) -> None:
+        """Only where there is a list: the palette would lead away from what was answered."""
+        if self.main_list() is not None:
+            super().do_find()
+
     def do_leave(self) -> None:
         self.leave()
 

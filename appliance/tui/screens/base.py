@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from appliance.tui import keys
-from appliance.tui.i18n import _
+from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.table import JOBS, SCREENS
 from appliance.tui.snapshot import Snapshot
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 _BY_LIST = {key.name for key in keys.LIST}  # the focused list does these
 
 
+_FINDING = (
+    Key("open", "enter", N_("Enter"), N_("Keep"), ""),
+    Key("back", "escape", N_("Esc"), N_("Show all"), ""),
+)
+
+
 class FindLine(Entry):
     """What `/` opens: letters filter the list at once; Enter keeps the filter, Esc takes it away."""
 
@@ -45,6 +51,12 @@ class FindLine(Entry):
         Binding("escape", "screen.find_nothing", show=False),
         Binding("up,down,tab", "screen.find_done", show=False),
     ]
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The keys below say what they are now."""
+        super().watch_has_focus(has_focus)
+        if isinstance(self.screen, ConsoleScreen):
+            self.screen.renew_frame()
 
 
 class ConsoleScreen(Screen[None], inherit_bindings=False):
@@ -129,6 +141,8 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         return rule(width, *self.console.notice)
 
     def _keys(self, width: int) -> Line:
+        if self.query_one(FindLine).has_focus:  # letters are letters now
+            return key_line(width, _FINDING, [], self.console.who())
         return key_line(width, self.own_keys(), self.common_keys(), self.console.who())
 
     def own_keys(self) -> list[Key]:
@@ -200,12 +214,13 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
         line = self.query_one(FindLine)
         line.add_class("-shown")
         line.focus()
-        self.console.say(_("Type to filter; Enter keeps it, Esc shows all again."))
+        self.console.say(_("Type to filter."))
 
     def action_find_done(self) -> None:
         shown = self.main_list()
         line = self.query_one(FindLine)
         line.set_class(bool(line.value), "-shown")
+        self.console.say("")
         if shown is not None:
             shown.focus()
 

@@ -93,7 +93,9 @@ class ImagesScreen(NumberedScreen):
             id="versions",
         )
         yield OneLine(lambda width: rule(width), id="detail-rule")
-        yield Text(id="detail")
+        detail = Text(id="detail")
+        detail.can_focus = False
+        yield detail
 
     def _image_columns(self) -> list[Column[ImageRow]]:
         def newest(row: ImageRow) -> str:
@@ -227,11 +229,15 @@ class ImagesScreen(NumberedScreen):
         row = self.images.row
         return rule(width, _("Versions of {image}").format(image=row.name) if row else "", "head")
 
+    def own_keys(self) -> list[Key]:
+        return [key for key in super().own_keys() if key.name != "stop" or self.verifier.is_busy]
+
     def _told(self) -> None:
         """A verification has come further."""
         if self.is_there and self.is_current:
             self.versions.renew()
             self._show_detail()
+            self.renew_frame()
         for screen in self.app.screen_stack:
             if isinstance(screen, VersionPage):
                 screen.renew()

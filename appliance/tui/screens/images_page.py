@@ -81,6 +81,9 @@ class VersionPage(OverScreen):
         self._told: dict[str, Any] | None = None
         self._why = ""
 
+    def own_keys(self) -> list[Key]:
+        return [key for key in super().own_keys() if key.name != "stop" or self._verifier.is_busy]
+
     def body(self) -> ComposeResult:
         yield Text(id="page")
 
@@ -120,6 +123,7 @@ class VersionPage(OverScreen):
         lines += problem_lines(check, width)
         lines += [EMPTY_LINE, *self._parts(width)]
         page.put(lines)
+        self.renew_frame()
 
     def _parts(self, width: int) -> list[Line]:
         if self._told is None:

@@ -1,8 +1,9 @@
 """A numbered screen that shows several lists in turn: hosts, rooms, unknown PCs; leases, reservations.
 
 Each list is a `Part`: its columns, its rows out of a snapshot, and the actions on them. The line on top names the parts
-with their numbers of rows. Tab goes to the next part. Footer, help and palette show the keys of the part in sight; an
-action that only another part has leads there. Who comes back to the screen finds its first part.
+with their numbers of rows. Tab goes to the next part. Footer, help and palette show the keys of the part in sight; a
+key that only another part has leads there, and the palette's entry also does it. Who comes back to the screen finds
+its first part.
 """
 
 from __future__ import annotations
@@ -220,18 +221,22 @@ class PartsScreen(NumberedScreen):
             await super().action_act(action or name)
 
     def _do(self, name: str) -> Any:
-        """An action of the part in sight, or of the first that has it."""
-        part = next(part for part in (self.part, *self.parts) if any(key.name == name for key in part.KEYS))
+        """An action of the part in sight. What only another part has leads there: what it is done to is seen first."""
+        if any(key.name == name for key in self.part.KEYS):
+            return getattr(self.part, f"do_{name}")()
+        part, key = next((part, key) for part in self.parts for key in part.KEYS if key.name == name)
         self.change_part(part)
-        return getattr(part, f"do_{name}")()
+        text = _("{key} {label} is for what you see now: press it again to do it.")
+        self.console.say(text.format(key=_(key.shown), label=_(key.label)))
+        return None
 
     def do_back(self) -> None:
         super().do_back()
         self.query_one("#parts", OneLine).renew()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        super().on_input_changed(event)
-        self.query_one("#parts", OneLine).renew()
+        """Textual calls the handler of the class above too, but after this one: the number is not known yet."""
+        self.call_after_refresh(self.query_one("#parts", OneLine).renew)
 
     def on_row_list_opened(self, event: RowList.Opened) -> None:
         self.part.opened(event.row)

@@ -91,6 +91,7 @@ class ServicesPart(SystemPart):
         keys.named("start", N_("Start"), N_("Start the services chosen"), need=keys.ADMIN),
         keys.named("stop", N_("Stop"), N_("Stop the services chosen; transfers wait"), need=keys.ADMIN),
         keys.named("log", N_("Log"), N_("The log of the services chosen")),
+        keys.named("show", N_("Show"), N_("Choose what is shown")),
     )
 
     def __init__(self, screen: Any) -> None:

@@ -72,7 +72,9 @@ class TasksScreen(NumberedScreen):
             id="rows",
         )
         yield OneLine(lambda width: rule(width, _(dict(VIEWS)[self._view]), "head"), id="view")
-        yield Text(id="detail")
+        detail = Text(id="detail")
+        detail.can_focus = False
+        yield detail
 
     DEFAULT_CSS = f"TasksScreen > #detail {{ height: {_DETAIL}; }}"
 

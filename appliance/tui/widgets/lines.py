@@ -223,6 +223,8 @@ class Board(Scrolling):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "cursor(-1)", show=False),
         Binding("down", "cursor(1)", show=False),
+        Binding("home", "edge(0)", show=False),
+        Binding("end", "edge(-1)", show=False),
         Binding("enter", "open", show=False),
     ]
 
@@ -260,14 +262,32 @@ class Board(Scrolling):
         return "cursor" if here and self.has_focus else ""
 
     def action_cursor(self, step: int) -> None:
+        """To the next target; beyond the last one the lines move."""
         targets = self._targets()
-        if not targets:
-            self.action_scroll_by(step)
-            return
         place = targets.index(self.target) + step if self.target in targets else 0
-        self.target = targets[max(0, min(place, len(targets) - 1))]
-        index = next(i for i, line in enumerate(self._lines) if line.target == self.target)
-        if targets and self.target == targets[0]:
+        if 0 <= place < len(targets):
+            self._go(targets[place])
+        else:
+            self.action_scroll_by(step)
+
+    def action_edge(self, end: int) -> None:
+        """To the first target and line, or to the last ones."""
+        targets = self._targets()
+        if targets:
+            self._go(targets[end])
+        self.action_scroll_by(-self.line_count() if end == 0 else self.line_count())
+
+    def action_scroll_page(self, pages: int) -> None:
+        """A page of lines; where all are in sight, to the first or last target."""
+        if self.line_count() <= self.size.height:
+            self.action_edge(0 if pages < 0 else -1)
+        else:
+            super().action_scroll_page(pages)
+
+    def _go(self, target: Any) -> None:
+        self.target = target
+        index = next(i for i, line in enumerate(self._lines) if line.target == target)
+        if target == self._targets()[0]:
             self.top = 0
         elif not self.top <= index < self.top + self.size.height:
             self.top = index if index < self.top else index - self.size.height + 1

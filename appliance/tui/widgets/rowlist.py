@@ -261,7 +261,9 @@ class RowList(Lines, Generic[R], can_focus=True):
         for index, cells in places:
             column = self.columns[index]
             sign = ("▲" if self._reversed else "▸") if index == self._sort and cells > 3 else ""
-            pieces.append((fit(_(column.title) + sign, cells, right=column.right) + " " * GAP, ""))
+            title = _(column.title)
+            title = fit(title, min(len(title), cells - len(sign))) + sign  # how it is sorted is seen in any case
+            pieces.append((fit(title, cells, right=column.right) + " " * GAP, ""))
         return tuple(pieces)
 
     def _row_line(self, row: R, places: list[tuple[int, int]]) -> Line:
