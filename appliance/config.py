@@ -86,6 +86,7 @@ class Dhcp:
     offer_s: int = _key(10, "How long an offered address is held for its client, in seconds.")
     decline_s: int = _key(600, "How long a declined address is not lent, in seconds.")
     conflict_probe_ms: int = _key(300, "How long to wait for an answer before a fresh address is offered. 0: no probe.")
+    ntp: str = _key("auto", "auto | off. auto: PCs get this box as time server while it serves NTP (chrony).")
     server_probe_s: int = _key(300, "How often to look for other DHCP servers, in seconds. 0: never.")
     subnet: tuple[Subnet, ...] = _key((), "One [[dhcp.subnet]] table for each subnet.")
 
@@ -262,6 +263,7 @@ KINDS: dict[Any, str] = {
 
 CHOICES = {
     ("dhcp", "mode"): ("full", "proxy", "off"),
+    ("dhcp", "ntp"): ("auto", "off"),
     ("nfs", "backend"): ("auto", "kernel", "ganesha"),
     ("tasks", "window_kib"): (1024, 2048, 4096),
     ("notify", "mail_security"): ("starttls", "tls", "none"),
@@ -344,7 +346,11 @@ def _check_notify(notify: Notify, where: str) -> None:
         )
 
 
-_MAIL_ADDRESS = re.compile(r"[\x21-\x3b=\x3f-\x7e]+@[A-Za-z0-9.\[\]:-]+")  # no blank, <, > or control character
+# RFC 5322, 3.4.1: dot-atoms, or an address in brackets. What else the RFC allows, Python's mail headers refuse.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_MAIL_ADDRESS = re.compile(
+    rf"{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[A-Za-z0-9.:]+\])", re.ASCII
+)
 _WEB_ADDRESS = re.compile(r"https?://[\x21-\x7e]+")
 
 FILE_ONLY = ("paths",)  # sections that cannot be overridden: they say where the store is

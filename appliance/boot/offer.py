@@ -46,6 +46,7 @@ class Terms:
     subnet: Subnet
     lease_s: int
     host_name: str = ""
+    time_server: IPv4Address | None = None  # where the subnet names none
 
 
 def grant(
@@ -54,7 +55,10 @@ def grant(
     """An OFFER or ACK of `address`."""
     wanted = request.options.get(Opt.PARAMETER_LIST)
     options = _head(kind, server_id)
-    for code, value in _terms_options(terms.subnet, terms.lease_s).items():
+    offered = _terms_options(terms.subnet, terms.lease_s)
+    if terms.time_server is not None and not terms.subnet.ntp:
+        offered = {**offered, Opt.NTP: terms.time_server.packed}
+    for code, value in offered.items():
         if wanted is None or code in wanted or code in _ALWAYS:
             options[code] = value
     if terms.host_name and (wanted is None or Opt.HOST_NAME in wanted):

@@ -31,6 +31,7 @@ class Context:
         self._settings: config.Settings | None = None
         self._store: Store | None = None
         self.unread: Unavailable | None = None  # why the store's settings are not known
+        self.used_images = False  # the image store was opened, and may have been written to
 
     @property
     def file_settings(self) -> config.Settings:
@@ -77,12 +78,18 @@ class Context:
         """The image store on disk. Raises `Unavailable` or `NoSpace`."""
         from appliance.engine.chunkstore import ChunkStore
 
+        self.used_images = True
         return ChunkStore(self.settings.paths.images)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, and give what root made to whom it belongs (`cli.ownership`)."""
         if self._store is not None:
             self._store.close()
+        if self._file_settings is not None and os.geteuid() == 0:
+            from appliance.cli.ownership import give_back
+
+            paths = self._file_settings.paths
+            give_back([paths.state, *([paths.images] if self.used_images else [])])
 
     @property
     def logs_to_journal(self) -> bool:

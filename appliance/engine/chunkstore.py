@@ -156,9 +156,14 @@ class ChunkStore:
         folder = self.staging / str(task_id)
         with full_disk_in_words(self.root, 4096):
             folder.mkdir(mode=0o700, exist_ok=True)
-            if os.geteuid() == 0:
-                os.chown(folder, uid, uid if gid is None else gid)
-            os.chmod(folder, 0o700)
+            # By its handle: the folder above belongs to another user, who could put a link in its place meanwhile.
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.geteuid() == 0:
+                    os.fchown(handle, uid, uid if gid is None else gid)
+                os.fchmod(handle, 0o700)
+            finally:
+                os.close(handle)
         return folder
 
     def drop_staging(self, task_id: int) -> None:

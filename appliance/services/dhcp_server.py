@@ -125,7 +125,10 @@ class FullServer:
         *,
         lease_s: int,
         http_port: int,
+        gives_time: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`gives_time`: whether this box is to be named as time server where a subnet names none."""
+        self._gives_time = gives_time
         self._pool, self._directory, self._effects, self._complaints = pool, directory, effects, complaints
         self._lease_s, self._http_port = lease_s, http_port
         self._probing: dict[IPv4Address, Asker] = {}
@@ -322,7 +325,8 @@ class FullServer:
     # Shared
 
     def _terms(self, asker: Asker) -> Terms:
-        return Terms(asker.subnet, self._lease_s, asker.host.name if asker.host is not None else "")
+        name = asker.host.name if asker.host is not None else ""
+        return Terms(asker.subnet, self._lease_s, name, asker.server_id if self._gives_time() else None)
 
     def _boot(self, asker: Asker) -> Boot | None:
         if asker.pxe is None:

@@ -30,6 +30,7 @@ from appliance.services.dhcp_recorder import Recorder, Seen
 from appliance.services.dhcp_server import FullServer, Link
 from appliance.services.netlink import Interface, Introductions, Neighbours, interfaces
 from appliance.system.about import about
+from appliance.system.clock import serves_time
 from appliance.wire.dhcp4 import BOOTREQUEST, ETHERNET, EVERYBODY, Destination, Packet, Via
 from appliance.wire.dhcp_options import MalformedOption
 
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 _RECEIVE_BYTES = 4 << 20  # a room that is switched on at once: 4 MiB hold some 5 000 requests
+_TIME_LOOK_S = 30.0
 _BATCH = 64  # datagrams read before others get their turn
 
 Handler = Callable[[Packet, Link, tuple[str, int]], None]
@@ -92,6 +94,7 @@ class DhcpService:
         self._sockets: list[socket.socket] = []
         self._outgoing: dict[tuple[int, bool], socket.socket] = {}  # by link, and whether it is the boot server's
         self._complaints = Complaints(log, time.monotonic)
+        self._time_looked_at, self._time_is_served = float("-inf"), False
         self._neighbours = Neighbours()
         self._introductions = Introductions(self._neighbours.set, time.monotonic)
         self._recorder = Recorder(store.leases, store.hosts)
@@ -134,8 +137,17 @@ class DhcpService:
             self._complaints,
             lease_s=dhcp.lease_s,
             http_port=self._settings.http.port,
+            gives_time=self._gives_time,
         )
         return server.handle
+
+    def _gives_time(self) -> bool:
+        """Looked at anew once in a while: chrony may be started later than this service."""
+        if self._settings.dhcp.ntp == "off":
+            return False
+        if time.monotonic() - self._time_looked_at > _TIME_LOOK_S:
+            self._time_looked_at, self._time_is_served = time.monotonic(), serves_time()
+        return self._time_is_served
 
     def _proxy(self) -> Handler:
         server = ProxyServer(self._directory(None), self, self._complaints, http_port=self._settings.http.port)

@@ -5,6 +5,7 @@ Programs that it asks stand in a folder of the test's own; what they answer is w
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -23,6 +24,7 @@ from appliance import __version__
 from appliance.cli import checks
 from appliance.cli.checks import Finding, Level, disks, machine, multicast
 from appliance.cli.context import Context
+from appliance.config import Subnet
 from appliance.store import Store
 from appliance.system import space
 from tests.fakes.smtp import SmtpSink
@@ -218,6 +220,33 @@ def test_a_date_that_cannot_be_is_a_problem(
     monkeypatch.setattr(machine, "built_at", lambda: built)
     finding = only(checks.check_clock(context))
     assert (finding.level, f"this Diecast is of {built:%Y-%m-%d}" in finding.text) == (Level.PROBLEM, True)
+
+
+@pytest.mark.parametrize(
+    ("ntp", "serves", "level", "words"),
+    [
+        ("auto", True, Level.OK, "This box gives PCs the time"),
+        ("auto", False, Level.WARNING, "nothing here serves NTP"),
+        ("off", False, Level.OK, "dhcp.ntp is off"),
+    ],
+)
+def test_pcs_have_a_time_server_or_the_doctor_says_so(
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    ntp: str,
+    serves: bool,
+    level: Level,
+    words: str,
+) -> None:
+    monkeypatch.setattr(machine, "serves_time", lambda: serves)
+    subnet = Subnet()
+    dhcp = dataclasses.replace(context.settings.dhcp, mode="full", subnet=(subnet,), ntp=ntp)
+    monkeypatch.setattr(context, "_settings", dataclasses.replace(context.settings, dhcp=dhcp))
+    finding = only(checks.check_time(context))
+    assert (finding.level, words in finding.text) == (level, True)
+    named = dataclasses.replace(dhcp, subnet=(dataclasses.replace(subnet, ntp=(IPv4Address("10.0.0.4"),)),))
+    monkeypatch.setattr(context, "_settings", dataclasses.replace(context.settings, dhcp=named))
+    assert only(checks.check_time(context)).level is Level.OK
 
 
 def test_this_program_was_not_made_in_the_future() -> None:

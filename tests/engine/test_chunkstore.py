@@ -433,3 +433,15 @@ def test_a_process_killed_at_any_step_leaves_only_what_the_next_try_mends(tmp_pa
         assert [path for path in store.chunks.rglob(".*") if path.is_file()] == []
         assert [path.name for path in store.versions.iterdir()] == [only]
         assert store.verify(only).ok
+
+
+def test_a_link_in_the_place_of_a_staging_folder_is_not_followed(store: ChunkStore, tmp_path: Path) -> None:
+    """The folder above belongs to another user than who gives staging folders away."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    before = elsewhere.stat()
+    (store.staging / "7").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="7"):
+        store.open_staging(7, 1234)
+    after = elsewhere.stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from appliance.cli.checks.disks import check_disks
 from appliance.cli.checks.finding import Check, Finding, Level
-from appliance.cli.checks.machine import check_clock, check_versions
+from appliance.cli.checks.machine import check_clock, check_time, check_versions
 from appliance.cli.checks.multicast import check_multicast
 from appliance.cli.checks.network import check_interfaces, check_listening, check_other_servers, check_ports
 from appliance.cli.checks.services import (
@@ -42,6 +42,7 @@ __all__ = [
     "check_settings",
     "check_space",
     "check_store",
+    "check_time",
     "check_versions",
     "run_checks",
 ]
@@ -69,6 +70,7 @@ CHECKS: tuple[Check, ...] = (
     check_space,
     check_disks,
     check_clock,
+    check_time,
     check_other_servers,
     check_architectures,
     check_notices,

@@ -16,6 +16,7 @@ from typing import Any
 from appliance import __version__
 from appliance.cli.checks.finding import Finding, Level
 from appliance.cli.context import Context
+from appliance.system.clock import serves_time
 
 _TIMEOUT_S = 5.0
 _YEARS = 20  # a clock that is so far ahead of the program's files is wrong
@@ -46,6 +47,26 @@ def check_clock(context: Context) -> Iterator[Finding]:
             "clock",
             f"The clock says {now:%Y-%m-%d %H:%M} UTC, but no time server keeps it.",
             _NO_SYNC,
+        )
+
+
+def check_time(context: Context) -> Iterator[Finding]:
+    """PCs can ask somebody for the time, also while the internet is away."""
+    dhcp = context.settings.dhcp
+    if dhcp.mode != "full" or not dhcp.subnet:
+        return
+    if all(subnet.ntp for subnet in dhcp.subnet):
+        yield Finding(Level.OK, "clock", "PCs get the time servers that the settings name (dhcp.subnet, ntp).")
+    elif dhcp.ntp == "off":
+        yield Finding(Level.OK, "clock", "PCs get no time server from this box: dhcp.ntp is off.")
+    elif serves_time():
+        yield Finding(Level.OK, "clock", "This box gives PCs the time (NTP), and tells them so by DHCP.")
+    else:
+        yield Finding(
+            Level.WARNING,
+            "clock",
+            "PCs get no time server from this box: nothing here serves NTP.",
+            "Install chrony as the manual says (section 8), or switch this off: diecast setting set dhcp.ntp off",
         )
 
 
