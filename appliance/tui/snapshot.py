@@ -73,7 +73,7 @@ class Snapshot:
     """Everything at one moment. An unchanged part is the same object as in the snapshot before: compare with `is`.
 
     Screens read fields and never change them. What only one screen needs (a log, an inventory, the audit trail) is
-    not here: it is read on demand (`ConsoleApp.fetch`).
+    not here: it is read on demand (`Session.fetch`).
     """
 
     at: datetime = datetime(1970, 1, 1, tzinfo=UTC)

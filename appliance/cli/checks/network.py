@@ -1,4 +1,4 @@
-"""Checks of the network: interfaces, ports, other DHCP servers, and whether the box hears its own multicast."""
+"""Checks of the network: interfaces, ports, other DHCP servers."""
 
 from __future__ import annotations
 
