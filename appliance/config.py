@@ -348,9 +348,7 @@ def _check_notify(notify: Notify, where: str) -> None:
 
 # RFC 5322, 3.4.1: dot-atoms, or an address in brackets. What else the RFC allows, Python's mail headers refuse.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_MAIL_ADDRESS = re.compile(
-    rf"{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[A-Za-z0-9.:]+\])", re.ASCII
-)
+_MAIL_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[A-Za-z0-9.:]+\])")
 _WEB_ADDRESS = re.compile(r"https?://[\x21-\x7e]+")
 
 FILE_ONLY = ("paths",)  # sections that cannot be overridden: they say where the store is

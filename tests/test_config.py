@@ -105,6 +105,9 @@ def test_any_document_is_settings_or_a_sentence(data: dict[str, Any]) -> None:
     [
         ('mail_to = ["ops"]', "'notify.mail_to' has 'ops', which is no mail address"),
         ('mail_from = "a b@lab"', "'notify.mail_from' has 'a b@lab'"),
+        ('mail_from = "a,b@lab"', "'notify.mail_from' has 'a,b@lab'"),
+        ('mail_to = ["a..b@lab"]', "'notify.mail_to' has 'a..b@lab'"),
+        ('mail_to = ["a@[10.0"]', "which is no mail address"),
         ('webhook = "ftp://lab/x"', "'notify.webhook' must be a URL"),
         ('webhook = "http://lab/\\n"', "'notify.webhook' must be a URL"),
         ('mail_user = "box"\nmail_security = "none"', "notify.mail_security cannot be 'none'"),

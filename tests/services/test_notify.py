@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
-from appliance.config import Notify, Settings
+from appliance.config import _MAIL_ADDRESS, Notify, Settings
 from appliance.errors import ApplianceError, Unavailable, UsageError
 from appliance.events import TaskState
 from appliance.services import notify
@@ -160,6 +162,13 @@ def test_what_failed_while_no_way_was_set_up_is_not_told_later(settings: Setting
     chosen = by_webhook(settings, "http://127.0.0.1:9/")
     assert gather(chosen, store) == 0
     assert store.notices.waiting(WEBHOOK) == []
+
+
+@given(st.from_regex(_MAIL_ADDRESS, fullmatch=True))
+def test_every_address_that_the_settings_take_can_be_written_into_a_mail(address: str) -> None:
+    mail = notify._mail(Notify(mail_from=address, mail_to=(address,)), notify.trial(NOON))
+    assert [mail[name].addresses[0].addr_spec for name in ("From", "To")] == [address] * 2
+    assert mail.as_bytes()
 
 
 def test_text_from_a_pc_begins_no_header(settings: Settings, store: Store) -> None:
