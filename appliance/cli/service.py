@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from appliance.cli import show
 from appliance.cli.command import JSON, Argument, Command, argument
@@ -11,6 +12,9 @@ from appliance.cli.context import Context
 from appliance.errors import Unavailable
 from appliance.events import ServiceHealth
 from appliance.model import ServiceState
+
+if TYPE_CHECKING:
+    from appliance.system.units import Unit
 
 _NAMES: tuple[Argument, ...] = (
     argument("names", nargs="*", metavar="NAME", help="dhcp tftp http nfs scheduler cast; none: all"),
@@ -44,7 +48,7 @@ def _list(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
-def _units(context: Context) -> list:  # type: ignore[type-arg]
+def _units(context: Context) -> list[Unit]:
     """What systemd says; nothing where it does not run or does not answer, which is said."""
     from appliance.system import units
 

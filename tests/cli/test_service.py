@@ -93,17 +93,15 @@ def test_without_systemd_a_service_is_not_started_and_it_is_said_how(diecast: Di
 
 
 @pytest.mark.usefixtures("no_systemd")
-def test_the_log_file_is_shown_chosen_and_searched(diecast: Diecast, config: Path) -> None:
+def test_the_log_file_is_shown_chosen_and_searched(
+    diecast: Diecast, config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     said = diecast("log")
     assert (said.status, "There is no log yet" in said.err) == (69, True)
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.INFO)
-    with logs.to_file(config.parent / "state"):
+    with caplog.at_level(logging.INFO), logs.to_file(config.parent / "state"):
         logging.getLogger("appliance.services.dhcpd").info("offered 10.20.5.1")
         logging.getLogger("appliance.services.httpd").warning("slow\n")
         logging.getLogger("else").error("\x1b[2J")
-    root.setLevel(before)
     lines = diecast("log").out.splitlines()
     assert [line.split(maxsplit=2)[2] for line in lines] == [
         "dhcp      dhcpd: offered 10.20.5.1",
@@ -122,16 +120,16 @@ def test_the_log_file_is_shown_chosen_and_searched(diecast: Diecast, config: Pat
 
 
 @pytest.mark.usefixtures("no_systemd")
-def test_the_log_is_chosen_by_the_pc_and_the_task_that_it_is_about(diecast: Diecast, config: Path) -> None:
+def test_the_log_is_chosen_by_the_pc_and_the_task_that_it_is_about(
+    diecast: Diecast, config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     logger = logging.getLogger("appliance.services.boot_pages")
-    logger.setLevel(logging.INFO)
-    with logs.to_file(config.parent / "state"):
+    with caplog.at_level(logging.INFO, logger.name), logs.to_file(config.parent / "state"):
         logger.info("nobody's")
         with about(host="pc-07", task=7):
             logger.info("asks")
         with about(host="pc-07", task=8):
             logger.info("asks again")
-    logger.setLevel(logging.NOTSET)
     assert diecast("log", "--host", "PC-07").out.count("\n") == 2
     assert "asks again" in diecast("log", "--host", "pc-07", "--task", "8").out
     (line,) = diecast("log", "--task", "7", "--json").json
