@@ -257,9 +257,11 @@ async def try_every_key(hand: Hand, place: Place, usual: Mapping[str, Press]) ->
     assert (top(hand), part_of(hand)) == (place.screen, place.part)
     table = _table(hand, place, there, usual)
     named = {key for key, press_ in place.keys.items() if not press_.beyond}
-    assert named - there.keys() == set(), "the table names keys that are not there"
+    absent = sorted(named - there.keys())
+    assert not absent, f"{place.name}: the table names keys that are not there: {absent}"
     elsewhere = set() if place.first else {key for key, (_by, action) in there.items() if action in place.family}
-    assert there.keys() - table.keys() - elsewhere == set(), "no table names these keys"
+    unnamed = {key: there[key] for key in there.keys() - table.keys() - elsewhere}
+    assert not unnamed, f"{place.name}: no table says what these keys do: {unnamed}"
     assert {owner for owner, _action in there.values()} - _not_widgets(hand) == place.owners
     here = _where(hand)
     for key, press_ in table.items():
