@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,23 +12,9 @@ import pytest
 
 from appliance.events import BootStage, LocalBoot, TaskState
 from appliance.model import Lease
-from tests.services.http_support import MAC, CallingPc, Site, TinyImage, boot_files, pc_at, running, settings_in
+from tests.services.http_support import MAC, CallingPc, Site, TinyImage
 
 PATHS = {"ipxe": f"/boot/ipxe/{MAC}", "grub": f"/boot/grub/{MAC.replace(':', '-')}"}
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    settings = settings_in(tmp_path)
-    boot_files(settings)
-    async with running(settings) as found:
-        yield found
-
-
-@pytest.fixture
-async def pc(site: Site) -> AsyncIterator[CallingPc]:
-    async with pc_at(site) as found:
-        yield found
 
 
 def stage_of(site: Site, mac: str = MAC) -> BootStage | None:
