@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from appliance.cli import show
+from appliance.cli import box_disk, show
 from appliance.cli.command import JSON, Command, Run, argument
 from appliance.cli.context import Context
 from appliance.errors import ApplianceError, Cancelled, Unavailable
@@ -208,4 +208,4 @@ _ADDRESS = Command(
     ),
 )
 
-COMMAND = Command("box", "the machine: its address, and the disk for images", parts=(_ADDRESS,))
+COMMAND = Command("box", "the machine: its address, and the disk for images", parts=(_ADDRESS, box_disk.COMMAND))

@@ -76,6 +76,9 @@ CONSOLE: dict[str, str] = {
     "{hint}See: diecast setting list": N_("{hint}Settings: key 7, then u."),
     "Take it back: diecast setting unset {name}": N_("Take {name} back: key 7, Settings, x."),
     "See: diecast service list": N_("Services: key 7."),
+    "See: diecast box disk list": N_("The disks: key 7, Disks, e."),
+    "Take another disk: diecast box disk list": N_("Take another disk."),
+    "See where images lie: diecast box disk list": N_("See where images lie: key 7, Disks."),
     "See: diecast box address show": N_("The box's interfaces: key 6, Own."),
     "Set one: diecast box address set": N_("Set one: key 6, Own, e."),
 }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance.system import address, mailbox, networkd, units
+from appliance.system import address, image_disk, mailbox, networkd, units
 
 
 class FakeRoot:
@@ -24,6 +24,7 @@ class FakeRoot:
         self.wishes: list[dict[str, Any]] = []
         self.obstacle: ApplianceError | None = None  # why an interface's address is not ours to set
         self.failure = ""  # what goes wrong while it is done
+        self.holds = False  # a disk is being copied to, until this is taken back
         self.silent = False  # systemd starts it, and nothing is ever said
         self.kept: Callable[[address.Wish], object] = lambda wish: None  # the address is there
         self._threads: list[threading.Thread] = []
@@ -37,10 +38,11 @@ class FakeRoot:
     def begin(self, unit: str) -> None:
         """As `units.begin`."""
         self.begun.append(unit)
-        plain = mailbox.wished(self.run, address.NAME)
+        name, does = (address.NAME, self._address) if unit == address.UNIT else (image_disk.NAME, self._disk)
+        plain = mailbox.wished(self.run, name)
         self.wishes.append(plain)
         if not self.silent:
-            thread = threading.Thread(target=self._address, args=(plain,))
+            thread = threading.Thread(target=does, args=(plain,))
             self._threads.append(thread)
             thread.start()
 
@@ -65,6 +67,22 @@ class FakeRoot:
             self.kept(wish)
         text = f"{wish.interface} has {wish.words} from now on." if kept else f"Nobody kept {wish.words}."
         tell(address.KEPT if kept else address.UNDONE, text)
+
+    def _disk(self, plain: dict[str, Any]) -> None:
+        wish = image_disk.parse(plain)
+
+        def tell(stage: str, text: str = "", done: int = 0) -> None:
+            numbers = {"done_bytes": done, "total_bytes": 2000, "at_s": mailbox.now_s()}
+            told = {"id": wish.id, "disk": wish.disk, "stage": stage, "text": text, "hint": ""}
+            mailbox.report(self.run, image_disk.NAME, told | numbers)
+
+        tell(image_disk.COPYING, done=500)
+        while self.holds and not self._over.is_set():
+            time.sleep(0.02)
+        if self.failure:
+            tell(image_disk.FAILED, self.failure)
+        else:
+            tell(image_disk.DONE, f"Images lie on {wish.disk} from now on.")
 
     def _word(self, number: str, until_s: float) -> str:
         while mailbox.now_s() < until_s and not self._over.is_set():

@@ -16,7 +16,7 @@ from appliance.services.runtime import MODULES, STOP_GRACE_S
 from tests.systemd.units import COMMON, UNITS, installed, one, read
 
 ONCE = ("verify", "backup")  # run by timers
-ASKED = ("address",)  # what the console asks of root
+ASKED = ("address", "image-disk")  # what the console asks of root
 CONSOLE = UNITS / "diecast-console@.service"
 MOST_EXPOSED = 2.5  # of 10, as systemd-analyze counts
 

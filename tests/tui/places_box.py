@@ -113,6 +113,7 @@ LOG = _system("log", {
 DISKS = _system("disks", {
     **UNMARKED,
     "enter": opens("ImagesScreen", first=("end",)),
+    "e": opens("Pick", asks="Which disk shall hold the images?"),
     "u": to_part("audit", "audit"),
 })  # fmt: skip
 BACKUPS = _system("backups", {

@@ -12,6 +12,7 @@ from appliance.system import address, links, networkd, units
 from appliance.system.address import State
 from appliance.system.links import Link
 from appliance.tui.box_address import Trial
+from appliance.tui.box_disk import Taking
 from appliance.tui.jobs import wizard_job
 from tests.tui.places_jobs import NO_LIST, STILL, page_of_job
 from tests.tui.places_numbered import LIST
@@ -24,6 +25,7 @@ from tests.tui.presses import (
     Press,
     keys_shown,
     nothing,
+    opens,
     part_of,
     press,
     rows,
@@ -125,6 +127,7 @@ _RANGE: tuple[Do, ...] = (_begin, _ON, _ON, "home", _ON, "home", _ON)
 RANGE = _page("range", _RANGE, {"enter": _to("disk", beyond=True), "escape": _to("mode")}, FIELDS, family=JOB | FORM)
 DISK = _page("disk", (*_RANGE, _ON), {
     **STILL, "slash": NO_LIST, "enter": _to("operator"), "escape": _to("range"),
+    "e": opens("Pick", asks="Which disk shall hold the images?"),
 }, LINES, family=JOB | ALONE)  # fmt: skip
 _WHO: tuple[Do, ...] = ("'marie", "down", f"'{SECRET}", "down", f"'{SECRET}")
 OPERATOR = _page("operator", (*_RANGE, _ON, _ON), {
@@ -164,4 +167,17 @@ TRIAL = Place(
         "tab": _ONLY, "shift+tab": _ONLY,
     },
     frozenset({"Yes"}), family=DIALOG,
+)  # fmt: skip
+
+# -- a disk being taken for images ------------------------------------------------------------------------------------
+
+
+def _take_disk(hand: Hand) -> None:
+    hand.seat.app.push_screen(Taking("7", "sdb"))
+
+
+_LEFT = press(Effect(top, CHANGES))
+TAKING = Place(
+    "a disk being taken", "Taking", (_take_disk,), {"escape": _LEFT, "ctrl+c": _LEFT, "tab": _ONLY, "shift+tab": _ONLY},
+    frozenset(), family=DIALOG,
 )  # fmt: skip

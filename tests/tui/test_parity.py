@@ -60,6 +60,8 @@ _WHERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "box address set": ("screens.network_address:InterfacesPart", ("edit",)),
     "box address keep": ("screens.network_address:InterfacesPart", ("open",)),
     "box address undo": ("screens.network_address:InterfacesPart", ("open",)),
+    "box disk list": ("screens.system_disks:DisksPart", ("edit",)),
+    "box disk take": ("screens.system_disks:DisksPart", ("edit",)),
     "doctor": ("screens.system_doctor:DoctorPart", ("verify",)),
     "backup run": ("screens.system_backups:BackupsPart", ("start",)),
     "backup list": ("screens.system_backups:BackupsPart", ("again",)),
@@ -88,6 +90,7 @@ _NOT_AT_THE_CONSOLE = {
     "tui": "it is the console",
     "serve": "services outlive a console: systemd or whoever set up the box starts them",
     "box address apply": "root's unit runs it",
+    "box disk apply": "root's unit runs it",
     "backup restore": "it puts another store in the place of the one that the console has open; the part says so",
     "config": "it writes the file that comes before any store",
 }

@@ -13,7 +13,7 @@ from appliance.events import Role
 from appliance.model import Operator, check_name
 from appliance.store import Store
 from appliance.system import units
-from appliance.tui import child, keys, sentences, words
+from appliance.tui import box_disk, child, keys, sentences, words
 from appliance.tui.i18n import N_, _
 from appliance.tui.jobs.choose import paragraphs
 from appliance.tui.jobs.steps import Page
@@ -29,11 +29,14 @@ _LEVELS = {"ok": ("●", "ok", N_("ok")), "warning": ("▲", "warn", N_("warning
 
 
 class DiskPage(Page[WizardJob]):
-    """Where images go: said, not asked, since the settings file decides."""
+    """Where images go: said, and another disk taken on demand."""
 
     NAME = "disk"
     TITLE = N_("Where do images go?")
-    ABOUT = N_("The disk that captures are written to. Another one is chosen in the settings file (paths.images).")
+    ABOUT = N_("The disk that captures are written to. e takes another one of this machine, which is formatted for it.")
+    KEYS: ClassVar[tuple[Key, ...]] = (
+        keys.named("edit", N_("Another disk"), N_("Take another disk for images"), need=keys.ADMIN),
+    )
 
     def widgets(self) -> Iterable[Widget]:
         yield Text(id="disk")
@@ -51,8 +54,13 @@ class DiskPage(Page[WizardJob]):
         lines = [*paragraphs([text], width), *paragraphs([size], width, "strong")]
         if disk.free_bytes < _ROOMY:
             lines += paragraphs([_("That is little: one Windows image takes 20 to 40 GB.")], width, "warn")
-        told = _("To use another disk, mount it there, or set paths.images in the settings file; then start again.")
+        told = _(
+            "Enter leaves them there. e takes another disk of this machine: it is formatted, and images are moved."
+        )
         self.job.query_one("#disk", Text).put([*lines, EMPTY_LINE, *paragraphs([told], width)])
+
+    def do_edit(self) -> None:
+        box_disk.choose(self.console, lambda: self.job.show(self.snapshot) if self.job.is_there else None)
 
     def answer(self) -> str:
         return str(self.console.settings.paths.images)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from appliance.errors import ApplianceError
-from appliance.tui import child, keys, sentences, words
+from appliance.tui import box_disk, child, keys, sentences, words
 from appliance.tui.i18n import N_, _
 from appliance.tui.keys import Key
 from appliance.tui.screens.images_facts import Usage
@@ -64,6 +64,7 @@ class DisksPart(SystemPart):
     EMPTY = N_("Being measured ...")
     KEYS: ClassVar[tuple[Key, ...]] = (
         keys.named("open", N_("Open"), N_("To the image")),
+        keys.named("edit", N_("Another disk"), N_("Take another disk for images"), need=keys.ADMIN),
         keys.named("show", N_("Show"), N_("Choose what is shown")),
     )
 
@@ -192,6 +193,9 @@ class DisksPart(SystemPart):
             text = _("Remove versions that nobody needs (screen Images): each says first what that frees.")
             lines += told(_("Remedy"), text, width, "warn")
         return lines
+
+    def do_edit(self) -> None:
+        box_disk.choose(self.console, self.entered)
 
     def opened(self, row: Any) -> None:
         if not row.path:
