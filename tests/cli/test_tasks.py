@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from appliance.events import AfterTask, TaskKind, TaskState
 from appliance.model import ImageVersion, Task
 from appliance.store import Store
 from tests.cli.conftest import MAC1, MAC2, Diecast, commit, version
+
+TOO_LONG_S = 30
 
 
 @pytest.fixture
@@ -224,6 +226,42 @@ def in_the_background(config: Path) -> Callable[[Callable[[Store], None]], threa
     return start
 
 
+class Looks:
+    """What the watching command line has shown last."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, Task] = {}
+        self.waiting: list[str] = []
+        self._looked = threading.Condition()
+
+    def note(self, tasks: Sequence[Task], waiting: Sequence[str]) -> None:
+        with self._looked:
+            self.tasks, self.waiting = {task.id: task for task in tasks}, list(waiting)
+            self._looked.notify_all()
+
+    def until(self, shown: Callable[[Looks], object]) -> None:
+        with self._looked:
+            assert self._looked.wait_for(lambda: shown(self), TOO_LONG_S), "the command line did not show it"
+
+    def at_what_is(self, store: Store, task_id: int) -> None:
+        """Wait until the task was shown as it is now in the store."""
+        task = store.tasks.get(task_id)
+        self.until(lambda looks: looks.tasks.get(task_id) == task)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    noted, show = Looks(), watching._PlainLines.show
+
+    def shown(lines: watching._PlainLines, tasks: Sequence[Task], waiting: Sequence[str]) -> None:
+        show(lines, tasks, waiting)
+        noted.note(tasks, waiting)
+
+    monkeypatch.setattr(watching._PlainLines, "show", shown)
+    monkeypatch.setattr(watching, "_POLL_S", 0.01)
+    return noted
+
+
 def newest(store: Store) -> Task:
     """Wait for the task that the command line is about to order."""
     deadline = time.monotonic() + 20
@@ -237,20 +275,19 @@ def newest(store: Store) -> Task:
 @pytest.mark.usefixtures("two_pcs")
 def test_a_capture_waited_for_shows_each_tenth_and_ends_with_its_status(
     diecast: Diecast,
-    monkeypatch: pytest.MonkeyPatch,
+    looks: Looks,
     in_the_background: Callable[[Callable[[Store], None]], threading.Thread],
 ) -> None:
-    monkeypatch.setattr(watching, "_POLL_S", 0.01)
 
     def story(store: Store) -> None:
         task = newest(store)
-        time.sleep(0.3)
+        looks.at_what_is(store, task.id)
         store.tasks.checked_in(task.id, "10.20.5.2", MAC1)
         for percent in range(0, 101, 25):
             store.tasks.progress(task.id, "capture", percent * 1_000_000, 100_000_000, 25_000_000.0)
-            time.sleep(0.15)
+            looks.at_what_is(store, task.id)
         store.tasks.move(task.id, TaskState.VERIFYING)
-        time.sleep(0.15)
+        looks.at_what_is(store, task.id)
         store.images.commit(task.id, version())
 
     thread = in_the_background(story)
@@ -293,19 +330,18 @@ def test_a_deploy_that_did_not_succeed_ends_with_its_status(
 @pytest.mark.usefixtures("win11")
 def test_watching_everything_takes_in_what_standing_orders_make(
     diecast: Diecast,
-    monkeypatch: pytest.MonkeyPatch,
+    looks: Looks,
     in_the_background: Callable[[Callable[[Store], None]], threading.Thread],
 ) -> None:
-    monkeypatch.setattr(watching, "_POLL_S", 0.01)
     diecast("deploy", "win11", "--new", "2", "--names", "LAB1-{nn}")
 
     def story(store: Store) -> None:
+        looks.until(lambda shown: shown.waiting)
         for mac in (MAC1, MAC2):
-            time.sleep(0.2)
             adopted = store.tasks.adopt([mac])
             assert adopted is not None
-            time.sleep(0.2)
             task = adopted[1]
+            looks.at_what_is(store, task.id)
             store.tasks.checked_in(task.id, "10.20.5.2", mac)
             store.tasks.move(task.id, TaskState.VERIFYING)
             store.tasks.move(task.id, TaskState.DONE)
