@@ -20,7 +20,7 @@ from typing import Any
 from appliance.events import BootStage, TaskState
 from appliance.model import ImageVersion, Task
 from tests.lab import compare
-from tests.lab.box import Box
+from tests.lab.boxview import BoxView
 from tests.lab.command import LabError
 from tests.lab.network import LabNetwork
 from tests.lab.pc import Hardware, Pc, sha256_of
@@ -77,7 +77,7 @@ class MainJob:
     def __init__(
         self,
         lab: LabNetwork,
-        box: Box,
+        box: BoxView,
         folder: Path,
         *,
         say: Callable[[str], None],
