@@ -37,13 +37,13 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 check: $(VENV)/.ready lint ## everything without guests and without the whole console, in three minutes
-	@pytest -n 4 -m "not guest and not slow and not screen" --junitxml=build/check.xml
+	@pytest -n 4 -m "not guest and not appliance and not slow and not screen" --junitxml=build/check.xml
 
 test: agent disks lint ## everything, guests included
-	@image-build/run-tests.sh "not slow"
+	@image-build/run-tests.sh "not slow and not appliance"
 
 test-all: agent disks lint ## as test, and the slow ones
-	@image-build/run-tests.sh ""
+	@image-build/run-tests.sh "not appliance"
 
 bench: agent disks ## measure, beside the peers; ONLY=name,... replaces only those entries
 	@$(PY) -m tests.bench --output build/bench.json $(if $(ONLY),--only $(ONLY))
