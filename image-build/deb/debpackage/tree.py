@@ -64,7 +64,7 @@ def _python(source: Source, python: Path, target: Path) -> None:
     ours.parent.rmdir()
     _put(FILES / "pyvenv.cfg", target / VENV / "pyvenv.cfg")
     (target / VENV / "bin").mkdir()
-    (target / VENV / "bin/python3").symlink_to("/usr/bin/python3.13")
+    (target / VENV / "bin/python3").symlink_to("../../../../bin/python3.13")
     _put(FILES / "diecast", target / "usr/bin/diecast")
     _put(FILES / "kept-store", target / HOME / "kept-store")
 
@@ -107,9 +107,7 @@ def _changelog(source: Source) -> str:
     maintainer = next(
         line.partition(": ")[2] for line in (FILES / "control").read_text().splitlines() if line.startswith("Maint")
     )
-    return (
-        f"diecast ({source.version}) trixie; urgency=medium\n\n  * See /{DOC}/CHANGELOG.md.\n\n -- {maintainer}  {when}\n"
-    )
+    return f"diecast ({source.version}) trixie; urgency=medium\n\n  * See /{DOC}/CHANGELOG.md.\n\n -- {maintainer}  {when}\n"
 
 
 def _settings(source: Source, target: Path) -> None:
