@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 # The agent image's builder has what both need: hashes of inputs, and programs of an extracted root.
-sys.path[:0] = [str(HERE), str(HERE.parent / "agent")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "agent"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from agentimage.recipe import BuildError
 from debpackage.job import Job, build
@@ -24,7 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make Diecast's Debian package.")
     parser.add_argument("outdir", type=Path, help="folder that gets the package, e.g. build/deb")
     parser.add_argument("--cache", type=Path, help="folder for what is kept between builds (default: build/deb-cache)")
-    parser.add_argument("--boot", type=Path, help="folder of loaders, kernel and initrd (default: build/boot)")
+    parser.add_argument(
+        "--boot", type=Path, help="folder of loaders, kernel and initrd (default: build/boot, made first)"
+    )
     parser.add_argument("--source", type=Path, help="the tree to package (default: the one this builder is of)")
     parser.add_argument("--again", action="store_true", help="make the package again although it is there")
     arguments = parser.parse_args()

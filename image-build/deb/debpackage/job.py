@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentimage.recipe import PROJECT, BuildError
+
 from debpackage import python, tree
 from debpackage.source import FILES, Source
 
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
-# Most of it is a kernel and an initrd that are compressed already: xz takes six times as long and saves five percent. One
-# thread, since the number of threads shows in the result.
+# Most of it is a kernel and an initrd that are compressed already: xz takes six times as long and saves five percent.
+# One thread, since the number of threads shows in the result.
 COMPRESSION = ("-Zgzip", "-z6", "--threads-max=1")
 LEAST_FREE_BYTES = 1_500_000_000
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from agentimage.packages import Root
 from agentimage.recipe import RECIPE as AGENT_RECIPE
 from agentimage.recipe import BuildError, digest
+
 from debpackage.source import RECIPE
 
 NETIFACES = "python3-netifaces"

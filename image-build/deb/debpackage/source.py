@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentimage.job import Job as AgentJob
+from agentimage.job import build as build_agent
 from agentimage.recipe import PROJECT, BuildError, digest, tree_of
 
 HOME = Path(__file__).resolve().parent.parent
@@ -31,8 +36,12 @@ class Source:
 
     @classmethod
     def of(cls, tree: Path | None, boot: Path | None) -> Source:
-        """From the command line. Raises `BuildError` when the boot files are not there."""
-        found = cls((tree or PROJECT).resolve(), (boot or PROJECT / "build/boot").resolve())
+        """From the command line; boot files that are not given are made. Raises `BuildError` when some are lacking."""
+        if boot is None:
+            boot = PROJECT / "build/boot"
+            with redirect_stdout(sys.stderr):  # ours is the package's path and nothing else
+                build_agent(AgentJob.of(boot, None, datacentre_firmware=False, refresh=False))
+        found = cls((tree or PROJECT).resolve(), boot.resolve())
         lacking = [name for name in (*BOOT_FILES, "packages.tsv") if not (found.boot / name).is_file()]
         if lacking:
             raise BuildError(f"{found.boot} lacks {', '.join(lacking)}. Run: make agent")
@@ -47,7 +56,7 @@ class Source:
 
     @property
     def time_s(self) -> int:
-        """The time of everything in the package, since 1970: $SOURCE_DATE_EPOCH, else of the last change to its source."""
+        """The time of everything in the package, since 1970: $SOURCE_DATE_EPOCH, else of the source's last change."""
         given = os.environ.get("SOURCE_DATE_EPOCH", "")
         if given:
             return int(given)
@@ -64,7 +73,5 @@ class Source:
 
 
 def _hash(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

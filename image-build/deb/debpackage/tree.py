@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agentimage.packages import Root
 from agentimage.recipe import BuildError
+
 from debpackage.python import LIST, compile_all
 from debpackage.source import BOOT_FILES, FILES, Source
 
@@ -20,8 +21,8 @@ VENV = f"{HOME}/venv"
 SITE = f"{VENV}/lib/python3.13/site-packages"
 DOC = "usr/share/doc/diecast"
 
-# Folder of systemd/ (or what matches there) -> where it goes. The preset stays out: which units an installation enables,
-# and who has tty1, is the appliance's to say, not a package's on somebody else's server.
+# Folder of systemd/ (or what matches there) -> where it goes. The preset stays out: which units an installation
+# enables, and who has tty1, is the appliance's to say, not a package's on somebody else's server.
 SYSTEM_FILES = {
     "*.service": "usr/lib/systemd/system",
     "*.timer": "usr/lib/systemd/system",
@@ -107,7 +108,8 @@ def _changelog(source: Source) -> str:
     maintainer = next(
         line.partition(": ")[2] for line in (FILES / "control").read_text().splitlines() if line.startswith("Maint")
     )
-    return f"diecast ({source.version}) trixie; urgency=medium\n\n  * See /{DOC}/CHANGELOG.md.\n\n -- {maintainer}  {when}\n"
+    lines = [f"diecast ({source.version}) trixie; urgency=medium", "", f"  * See /{DOC}/CHANGELOG.md.", ""]
+    return "\n".join([*lines, f" -- {maintainer}  {when}", ""])
 
 
 def _settings(source: Source, target: Path) -> None:
