@@ -8,23 +8,18 @@ Root is reached by a key that QEMU hands to systemd as a credential (systemd.sys
 from __future__ import annotations
 
 import base64
-import re
 import subprocess
 import time
 from pathlib import Path
 
-from tests.appliance import keyboard, vga
+from tests.appliance.tty import Tty
 from tests.lab.command import BUILD, LabError, run
 from tests.lab.network import LabNetwork
 from tests.lab.pc import Hardware, Pc
-from tests.tui import psf
 
 FOLDER = BUILD / "appliance"
-FONT = "Lat15-Fixed16"  # what the image's console-setup takes
 DISK_GIB = 20
 MEMORY_MIB = 2048
-_LOOK_S = 0.4
-_KEY_S = 0.08  # a kernel of an emulated machine drops keys that come faster
 
 
 def image() -> Path:
@@ -45,7 +40,7 @@ def new_key(folder: Path) -> Path:
 
 
 class Machine(Pc):
-    """The appliance's machine. `shows`, `press` and `type` are its screen and keyboard."""
+    """The appliance's machine. `tty` is its screen and keyboard."""
 
     def __init__(
         self, lab: LabNetwork, folder: Path, *, firmware: str = "bios", root_key: Path | None = None, disk: str = "box"
@@ -61,7 +56,7 @@ class Machine(Pc):
             extra = ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={public}"]
         hardware = Hardware(firmware=firmware, memory_mib=MEMORY_MIB, extra=extra)
         super().__init__(lab, f"box-{firmware}", folder, hardware, disk=path)
-        self._shapes = vga.shapes_of(psf.held(FONT))
+        self.tty = Tty(self)
         self.on_since = 0.0
 
     def power_on(self, *, first: str = "disk", stop_at_reboot: bool = False) -> None:
@@ -71,64 +66,12 @@ class Machine(Pc):
 
     def cut_power(self) -> None:
         """Press the reset button: memory is lost, and what was not on its way to the disk."""
-        self._monitor().command("system_reset")
+        self.monitor().command("system_reset")
         self.on_since = time.monotonic()
-
-    def screen(self) -> str:
-        """What the screen shows, in VGA text mode."""
-        path = self._sockets / "vga"
-        # Stopped, so that Linux does not find the card's index register elsewhere than it left it.
-        self._monitor().command("stop")
-        try:
-            self._monitor().command("pmemsave", val=vga.ADDRESS, size=vga.MEMORY_BYTES, filename=str(path))
-            index = self._port(vga.REGISTER_INDEX)
-            start = self._register(vga.START_HIGH) << 8 | self._register(vga.START_LOW)
-            self._port(vga.REGISTER_INDEX, index)
-        finally:
-            self._monitor().command("cont")
-        return "\n".join(vga.lines_of(vga.shown_of(path.read_bytes(), start), self._shapes))
-
-    def shows(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
-        """Wait until the screen shows `pattern`. Raises `AssertionError` with what it shows instead."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            text = self.screen()
-            if found := re.search(pattern, text, re.MULTILINE):
-                return found
-            if not self.is_on:
-                raise AssertionError(f"{self.name} is off; /{pattern}/ was waited for. See {self.console.path}")
-            if time.monotonic() > deadline:
-                raise AssertionError(f"The screen does not show /{pattern}/ within {timeout_s:g} s but:\n{text}")
-            time.sleep(_LOOK_S)
-
-    def press(self, *keys: str) -> None:
-        """Press keys as tmux names them: Down, Enter, C-p, M-F2, a."""
-        for key in keys:
-            self._chord(keyboard.chord(key))
-
-    def type(self, text: str) -> None:
-        """Type a text."""
-        for char in text:
-            self._chord(keyboard.stroke(char))
-
-    def _register(self, number: int) -> int:
-        self._port(vga.REGISTER_INDEX, number)
-        return self._port(vga.REGISTER_DATA)
-
-    def _port(self, port: int, value: int | None = None) -> int:
-        """Write to a port of the machine, or read it."""
-        line = f"i /b 0x{port:x}" if value is None else f"o /b 0x{port:x} 0x{value:x}"
-        said = self._monitor().command("human-monitor-command", **{"command-line": line})
-        return int(said.rpartition("=")[2], 16) if value is None else value
-
-    def _chord(self, names: list[str]) -> None:
-        keys = [{"type": "qcode", "data": name} for name in names]
-        self._monitor().command("send-key", keys=keys, **{"hold-time": 30})
-        time.sleep(_KEY_S)
 
     def picture(self, path: Path) -> Path:
         """Save what the screen shows as a PNG file."""
-        self._monitor().command("screendump", filename=str(path), format="png")
+        self.monitor().command("screendump", filename=str(path), format="png")
         deadline = time.monotonic() + 10
         while not path.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
