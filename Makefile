@@ -4,7 +4,7 @@ VENV := build/venv
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo lab screens test test-all check lint bench agent disks clean venv preflight
+.PHONY: appliance appliance-repro help demo lab screens test test-all check lint bench agent disks clean venv preflight
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -20,6 +20,12 @@ venv: $(VENV)/.ready ## the Python environment in build/venv
 
 agent: $(VENV)/.ready ## loaders, kernel and initrd for the PCs, in build/boot
 	@image-build/agent/build.sh build/boot
+
+appliance: agent ## the box's own disk image, in build/appliance
+	@deb=$$(image-build/deb/build.sh build/deb) && image-build/appliance/build.sh build/appliance --deb "$$(tail -n1 <<<"$$deb")"
+
+appliance-repro: appliance ## make that image a second time, from nothing, and compare byte for byte
+	@image-build/appliance/build.sh build/appliance --deb "$$(ls -t build/deb/diecast_*_amd64.deb | head -n1)" --repro
 
 disks: $(VENV)/.ready ## the master disks of the virtual lab, in build/disks
 	@$(PY) -m tests.lab.disks build/disks
