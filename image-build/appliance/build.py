@@ -10,9 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 # The agent image's builder has what both need: hashes of inputs, and programs of an extracted root.
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "agent")]
+sys.path.insert(2, str(Path(__file__).resolve().parents[1] / "agent"))
 
 from applianceimage import repro
 from applianceimage.job import Job, build

@@ -22,26 +22,27 @@ ESP = Partition(2, "esp", "ef00", "D1ECA570-0B0C-4B39-9F0C-0D1ECA570012", 2, 62)
 ROOT = Partition(3, "diecast-root", "8304", "D1ECA570-0B0C-4B39-9F0C-0D1ECA570013", 64, DISK_MIB - 64 - 1)
 PARTITIONS = (BIOS_BOOT, ESP, ROOT)
 
-BIOS_GRUB_MODULES = tuple(
-    [
-        "biosdisk",
-        "part_gpt",
-        "ext2",
-        "normal",
-        "linux",
-        "configfile",
-        "search",
-        "search_fs_uuid",
-        "echo",
-        "minicmd",
-        "test",
-    ]
+BIOS_GRUB_MODULES = (
+    "biosdisk",
+    "part_gpt",
+    "ext2",
+    "normal",
+    "linux",
+    "configfile",
+    "search",
+    "search_fs_uuid",
+    "echo",
+    "minicmd",
+    "test",
 )
 
 # nomodeset: the console is drawn for 80x25, which a BIOS machine then has as VGA text, and no graphics driver of a
 # server can leave the screen black. systemd.gpt_auto=0: what is mounted is in fstab. consoleblank: it is a display.
 # panic: nobody stands beside it. loglevel: the kernel's lines go to the journal, not across the console's screen.
-KERNEL_LINE = f"root=UUID={ROOT_UUID} ro nomodeset quiet loglevel=3 consoleblank=0 panic=30 systemd.gpt_auto=0 systemd.show_status=auto"
+KERNEL_LINE = (
+    f"root=UUID={ROOT_UUID} ro nomodeset quiet loglevel=3 consoleblank=0 panic=30"
+    " systemd.gpt_auto=0 systemd.show_status=auto"
+)
 
 # Kernel and initrd by the links that the kernel's package keeps: a new kernel needs no new configuration.
 GRUB_CFG = f"""\
