@@ -4,7 +4,7 @@ VENV := build/venv
 PY := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: appliance appliance-repro help demo lab screens test test-all check lint bench agent disks clean venv preflight
+.PHONY: appliance appliance-repro deb help demo lab screens test test-all check lint bench agent disks clean venv preflight
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -20,6 +20,9 @@ venv: $(VENV)/.ready ## the Python environment in build/venv
 
 agent: $(VENV)/.ready ## loaders, kernel and initrd for the PCs, in build/boot
 	@image-build/agent/build.sh build/boot
+
+deb: agent ## the Debian package for a server of one's own, in build/deb
+	@image-build/deb/build.sh build/deb
 
 appliance: agent ## the box's own disk image, in build/appliance
 	@deb=$$(image-build/deb/build.sh build/deb) && image-build/appliance/build.sh build/appliance --deb "$$(tail -n1 <<<"$$deb")"
@@ -45,10 +48,10 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 check: $(VENV)/.ready lint ## everything without guests and without the whole console, in three minutes
 	@pytest -n 4 -m "not guest and not appliance and not slow and not screen" --junitxml=build/check.xml
 
-test: agent disks lint ## everything, guests included
+test: agent disks deb lint ## everything, guests included
 	@image-build/run-tests.sh "not slow and not appliance"
 
-test-all: agent disks lint ## as test, and the slow ones
+test-all: agent disks deb lint ## as test, and the slow ones
 	@image-build/run-tests.sh "not appliance"
 
 bench: agent disks ## measure, beside the peers; ONLY=name,... replaces only those entries

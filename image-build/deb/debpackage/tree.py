@@ -121,8 +121,7 @@ def _settings(source: Source, target: Path) -> None:
     lines = ["# Settings of Diecast. What is commented out is the default. Then: systemctl restart 'diecast-*'", ""]
     lines += [f"#{line}" if line and not line.startswith(("#", "[")) else line for line in done.stdout.splitlines()]
     target.parent.mkdir(parents=True)
-    text = "\n".join(lines).replace("\n[[", "\n#[[") + "\n"
-    target.write_text(text)
+    target.write_text("\n".join(lines) + "\n")
 
 
 def _put(source: Path, target: Path) -> None:
