@@ -1,14 +1,13 @@
 """The appliance as a guest: the image as an operator writes it to a disk, its screen read and its keys pressed.
 
 It starts from an overlay of the image, enlarged to a disk of ordinary size, so that the image itself stays as built.
-Root is reached by a key that QEMU hands to systemd as a credential (systemd.system-credentials(7),
-`ssh.authorized_keys.root` in an SMBIOS type 11 string): a way in for who owns the machine, and nothing in the image.
+Root is reached by a key that QEMU hands to systemd as a credential in SMBIOS strings of type 11
+(systemd.system-credentials(7)): a way in for who owns the machine, as its disk is, and nothing in the image.
 """
 
 from __future__ import annotations
 
 import base64
-import subprocess
 import time
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from tests.lab.pc import Hardware, Pc
 FOLDER = BUILD / "appliance"
 DISK_GIB = 20
 MEMORY_MIB = 2048
+# The image's sshd lets no root in: for the lab's machines only, systemd-tmpfiles writes that keys of root are good.
+_SSHD = "f /etc/ssh/sshd_config.d/00-lab.conf 0600 root root - PermitRootLogin prohibit-password\n"
 
 
 def image() -> Path:
@@ -39,6 +40,15 @@ def new_key(folder: Path) -> Path:
     return key
 
 
+def _credentials(root_key: Path | None) -> list[str]:
+    """What QEMU tells systemd: root may come in by SSH with this key. Without a key nothing."""
+    if root_key is None:
+        return []
+    public = root_key.with_suffix(".key.pub").read_bytes()
+    values = {"ssh.authorized_keys.root": public, "tmpfiles.extra": _SSHD.encode()}
+    return [f"io.systemd.credential.binary:{name}={base64.b64encode(text).decode()}" for name, text in values.items()]
+
+
 class Machine(Pc):
     """The appliance's machine. `tty` is its screen and keyboard."""
 
@@ -50,12 +60,10 @@ class Machine(Pc):
         if not path.exists():
             words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", image().resolve(), "-F", "raw"]
             run([*words, path, f"{DISK_GIB}G"])
-        extra: list[str] = []
-        if root_key:
-            public = base64.b64encode(root_key.with_suffix(".key.pub").read_bytes()).decode()
-            extra = ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={public}"]
+        extra = [word for each in _credentials(root_key) for word in ("-smbios", f"type=11,value={each}")]
         hardware = Hardware(firmware=firmware, memory_mib=MEMORY_MIB, extra=extra)
         super().__init__(lab, f"box-{firmware}", folder, hardware, disk=path)
+        self._root_key = root_key
         self.tty = Tty(self)
         self.on_since = 0.0
 
@@ -63,6 +71,12 @@ class Machine(Pc):
         """Press the button; `on_since` is then the time of it (`time.monotonic`)."""
         self.on_since = time.monotonic()
         super().power_on(first=first, stop_at_reboot=stop_at_reboot)
+
+    def twin(self, firmware: str) -> Machine:
+        """Another machine with this one's disk and network card; never switch both on."""
+        other = Machine(self.lab, self.folder, firmware=firmware, root_key=self._root_key, disk=self.disk.stem)
+        other.mac = self.mac
+        return other
 
     def cut_power(self) -> None:
         """Press the reset button: memory is lost, and what was not on its way to the disk."""
@@ -81,9 +95,3 @@ class Machine(Pc):
         order = 0 if first == "disk" else 1
         drive = f"if=none,id=disk,file={self.disk},format=qcow2,discard=unmap,cache=unsafe"
         return ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk,bootindex={order},serial=system"]
-
-
-def is_sound(disk: Path) -> bool:
-    """Whether a qcow2 file is consistent, as qemu-img says."""
-    done = subprocess.run(["qemu-img", "check", "-q", str(disk)], check=False)
-    return done.returncode == 0

@@ -66,3 +66,9 @@ def udp(station: Sequence[str], address: str) -> Found:
     ports = ",".join(map(str, UDP))
     words = ["nmap", "-n", "-Pn", "-sU", "-p", ports, "-T4", "--max-retries", "2", "--script", _SCRIPTS]
     return parse(run([*station, *words, "-oX", "-", address], timeout_s=300))
+
+
+def udp_from_67(station: Sequence[str], address: str) -> str:
+    """The state of port 68 for packets of a DHCP server: `closed` when they are let in and nobody listens."""
+    words = ["nmap", "-n", "-Pn", "-sU", "-g", "67", "-p", "68", "--max-retries", "2", "-oX", "-", address]
+    return parse(run([*station, *words])).ports.get(68, "unknown")

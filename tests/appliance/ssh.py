@@ -70,26 +70,32 @@ class Way:
     def attempt(
         self, command: Sequence[str], password: str, *, timeout_s: float = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run an ssh, scp or sftp command without a terminal, the password given when it is asked for."""
-        secret = self._folder / "password"
+        """Run an ssh, scp or sftp command without a terminal, the password given when it is asked for.
+
+        Its status is 124 when it was ended after `timeout_s`.
+        """
+        process = self.begin(command, password)
+        status = None
+        try:
+            said, complained = process.communicate(timeout=timeout_s)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, complained = process.communicate()
+        return subprocess.CompletedProcess(list(command), 124 if status is None else status, said, complained)
+
+    def begin(self, command: Sequence[str], password: str) -> subprocess.Popen[str]:
+        """Start such a command; whoever calls ends it."""
+        secret, asker = self._folder / "password", self._folder / "ask"
         secret.touch(0o600)
         secret.write_text(password + "\n")
-        asker = self._folder / "ask"
         asker.write_text(f"#!/bin/sh\ncat {secret}\n")
         asker.chmod(0o700)
         env = os.environ | {"SSH_ASKPASS": str(asker), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
-        words = list(command)
-        try:
-            return subprocess.run(
-                words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=env,
-                timeout=timeout_s, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as expired:
-            said = [part.decode(errors="replace") if isinstance(part, bytes) else part or "" for part in
-                    (expired.stdout, expired.stderr)]  # fmt: skip
-            return subprocess.CompletedProcess(words, 124, said[0], said[1])
-        finally:
-            secret.unlink()
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        return subprocess.Popen(
+            list(command), stdin=nothing, stdout=pipe, stderr=pipe, text=True, errors="replace", env=env
+        )
 
     def hang_up(self) -> None:
         """End the connection that commands share."""
