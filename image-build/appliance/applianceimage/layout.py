@@ -38,9 +38,10 @@ BIOS_GRUB_MODULES = (
 
 # nomodeset: the console is drawn for 80x25, which a BIOS machine then has as VGA text, and no graphics driver of a
 # server can leave the screen black. systemd.gpt_auto=0: what is mounted is in fstab. consoleblank: it is a display.
-# panic: nobody stands beside it. loglevel: the kernel's lines go to the journal, not across the console's screen.
+# panic, fsck.repair: nobody stands beside it. loglevel: the kernel's lines go to the journal, not across the console's
+# screen. rw: the initrd has checked the root, and systemd can write the machine's new id at once.
 KERNEL_LINE = (
-    f"root=UUID={ROOT_UUID} ro nomodeset quiet loglevel=3 consoleblank=0 panic=30"
+    f"root=UUID={ROOT_UUID} rw nomodeset quiet loglevel=3 consoleblank=0 panic=30 fsck.repair=yes"
     " systemd.gpt_auto=0 systemd.show_status=auto"
 )
 
@@ -59,7 +60,7 @@ menuentry "Diecast, previous kernel" {{
     initrd /initrd.img.old
 }}
 menuentry "Diecast, all messages" {{
-    linux /vmlinuz root=UUID={ROOT_UUID} ro nomodeset systemd.gpt_auto=0 systemd.show_status=yes $diecast_options
+    linux /vmlinuz root=UUID={ROOT_UUID} rw nomodeset fsck.repair=yes systemd.gpt_auto=0 systemd.show_status=yes $diecast_options
     initrd /initrd.img
 }}
 """

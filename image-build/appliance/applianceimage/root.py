@@ -82,6 +82,10 @@ def configure(root: Path) -> None:
     run([*in_root, "systemctl", "--quiet", "enable", *words("units-enabled.txt")])
     if (root / "usr/bin/diecast").exists():
         run([*in_root, "systemctl", "--quiet", "preset", *words("units-preset.txt")])
+    run([*in_root, "systemctl", "--quiet", "set-default", "multi-user.target"])
+    for name in words("generators-masked.txt"):
+        (root / "etc/systemd/system-generators" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "etc/systemd/system-generators" / name).symlink_to("/dev/null")
     run([*in_root, "passwd", "--quiet", "--lock", "root"])
     run([*in_root, "locale-gen"])
 
@@ -105,7 +109,9 @@ def clean(root: Path, epoch_s: int) -> None:
     (root / "etc/machine-id").touch()
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
-    (root / "usr/lib/clock-epoch").touch()
+    for name in ("usr/lib/clock-epoch", "etc/.updated", "var/.updated"):
+        # The last two: nothing to bring up to date at the first start (systemd-update-done.service(8)).
+        (root / name).touch()
     for path in _everything(root):
         facts = path.lstat()
         if facts.st_mtime > epoch_s:
