@@ -1,7 +1,7 @@
 """The appliance as a guest: the image as an operator writes it to a disk, its screen read and its keys pressed.
 
 It starts from an overlay of the image, enlarged to a disk of ordinary size, so that the image itself stays as built.
-Root is reached by a key that QEMU hands to systemd as a credential in SMBIOS strings of type 11
+Root is reached by a key that QEMU hands to systemd as a credential in an SMBIOS string of type 11
 (systemd.system-credentials(7)): a way in for who owns the machine, as its disk is, and nothing in the image.
 """
 
@@ -19,8 +19,6 @@ from tests.lab.pc import Hardware, Pc
 FOLDER = BUILD / "appliance"
 DISK_GIB = 20
 MEMORY_MIB = 2048
-# The image's sshd lets no root in: for the lab's machines only, systemd-tmpfiles writes that keys of root are good.
-_SSHD = "f /etc/ssh/sshd_config.d/00-lab.conf 0600 root root - PermitRootLogin prohibit-password\n"
 
 
 def image() -> Path:
@@ -40,15 +38,6 @@ def new_key(folder: Path) -> Path:
     return key
 
 
-def _credentials(root_key: Path | None) -> list[str]:
-    """What QEMU tells systemd: root may come in by SSH with this key. Without a key nothing."""
-    if root_key is None:
-        return []
-    public = root_key.with_suffix(".key.pub").read_bytes()
-    values = {"ssh.authorized_keys.root": public, "tmpfiles.extra": _SSHD.encode()}
-    return [f"io.systemd.credential.binary:{name}={base64.b64encode(text).decode()}" for name, text in values.items()]
-
-
 class Machine(Pc):
     """The appliance's machine. `tty` is its screen and keyboard."""
 
@@ -60,7 +49,10 @@ class Machine(Pc):
         if not path.exists():
             words: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", image().resolve(), "-F", "raw"]
             run([*words, path, f"{DISK_GIB}G"])
-        extra = [word for each in _credentials(root_key) for word in ("-smbios", f"type=11,value={each}")]
+        extra: list[str] = []
+        if root_key:
+            public = base64.b64encode(root_key.with_suffix(".key.pub").read_bytes()).decode()
+            extra = ["-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={public}"]
         hardware = Hardware(firmware=firmware, memory_mib=MEMORY_MIB, extra=extra)
         super().__init__(lab, f"box-{firmware}", folder, hardware, disk=path)
         self._root_key = root_key

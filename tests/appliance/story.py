@@ -249,13 +249,16 @@ class Story(mainjob.MainJob):
 
 
 def run(folder: Path, say: Callable[[str], None]) -> Story:
-    """The whole story, with everything it leaves behind in `folder`; the lab is gone when it returns."""
+    """The whole story, itself and all it leaves behind in `folder`; the lab is gone when it returns."""
     started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
     def tell(text: str) -> None:
-        say(f"{time.monotonic() - started:6.1f} s  {text}")
+        line = f"{time.monotonic() - started:6.1f} s  {text}"
+        say(line)
+        with (folder / "story.txt").open("a") as file:
+            file.write(line + "\n")
 
     disk = folder / "master.img"
     copy_disk(master("small", say=tell), disk)
