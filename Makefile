@@ -57,7 +57,7 @@ test-all: agent disks deb lint ## as test, and the slow ones
 test-appliance: appliance disks ## the box's own image in the virtual lab: set up by keys, a cast while all is killed, ports, SSH, Secure Boot
 	@pytest -m appliance -s --junitxml=build/appliance.xml tests/appliance
 
-bench: agent disks ## measure, beside the peers; ONLY=name,... replaces only those entries
+bench: appliance disks ## measure, beside the peers; ONLY=name,... replaces only those entries
 	@$(PY) -m tests.bench --output build/bench.json $(if $(ONLY),--only $(ONLY))
 
 clean: ## remove everything that was built
