@@ -116,6 +116,9 @@ def clean(root: Path, epoch_s: int) -> None:
         facts = path.lstat()
         if facts.st_mtime > epoch_s:
             os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
+    # Older than what was made from them, or the first start makes it again (console-setup.sh).
+    for name in ("console-setup", "keyboard"):
+        os.utime(root / "etc/default" / name, (epoch_s - 60, epoch_s - 60))
 
 
 def _empty(folder: Path) -> None:
