@@ -39,10 +39,14 @@ class Machine:
 
     root: Path
 
+    def inside(self, *command: str) -> list[str]:
+        """What to start on this machine to have a command run in that one, with `ENVIRONMENT`."""
+        return ["unshare", "--mount", "--net", "sh", "-c", ENTER, "sh", str(self.root), *command]
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside; standard error is part of the output."""
         done = subprocess.run(
-            ["unshare", "--mount", "--net", "sh", "-c", ENTER, "sh", str(self.root), *command],
+            self.inside(*command),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -151,5 +155,6 @@ def fresh(fresh_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """That Debian, unpacked."""
     root = tmp_path_factory.mktemp("debian")
     subprocess.run(["tar", "-xf", str(fresh_archive), "-C", str(root)], check=True)
+    (root / "etc/dpkg/dpkg.cfg.d/speed").write_text("force-unsafe-io\n")
     yield Machine(root)
     shutil.rmtree(root)

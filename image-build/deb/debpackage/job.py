@@ -55,7 +55,7 @@ def build(job: Job) -> Path:
             shutil.rmtree(left)
         _need_space(job)
         parts = _python(job)
-        wanted = job.source.digest(python.wheels_digest(), *COMPRESSION)
+        wanted = job.source.digest((parts / python.LIST).read_text(), *COMPRESSION)
         stamp = job.package.with_suffix(".inputs")
         if not job.again and job.package.exists() and stamp.exists() and stamp.read_text() == wanted:
             return job.package
