@@ -40,10 +40,8 @@ BIOS_GRUB_MODULES = (
 # server can leave the screen black. systemd.gpt_auto=0: what is mounted is in fstab. consoleblank: it is a display.
 # panic, fsck.repair: nobody stands beside it. loglevel: the kernel's lines go to the journal, not across the console's
 # screen. rw: the initrd has checked the root, and systemd can write the machine's new id at once.
-KERNEL_LINE = (
-    f"root=UUID={ROOT_UUID} rw nomodeset quiet loglevel=3 consoleblank=0 panic=30 fsck.repair=yes"
-    " systemd.gpt_auto=0 systemd.show_status=auto"
-)
+_LINE = f"root=UUID={ROOT_UUID} rw nomodeset consoleblank=0 panic=30 fsck.repair=yes systemd.gpt_auto=0"
+KERNEL_LINE = f"{_LINE} quiet loglevel=3 systemd.show_status=auto"
 
 # Kernel and initrd by the links that the kernel's package keeps: a new kernel needs no new configuration.
 GRUB_CFG = f"""\
@@ -60,7 +58,7 @@ menuentry "Diecast, previous kernel" {{
     initrd /initrd.img.old
 }}
 menuentry "Diecast, all messages" {{
-    linux /vmlinuz root=UUID={ROOT_UUID} rw nomodeset fsck.repair=yes systemd.gpt_auto=0 systemd.show_status=yes $diecast_options
+    linux /vmlinuz {_LINE} systemd.show_status=yes $diecast_options
     initrd /initrd.img
 }}
 """

@@ -76,6 +76,7 @@ def configure(root: Path) -> None:
     shutil.copyfile(RECIPE / "sources.list", root / "etc/apt/sources.list")
     (root / "etc/apt/sources.list.d/0000sources.list").unlink(missing_ok=True)
     _keep_options(root)
+    _recovery(root)
     in_root = ["chroot", root]
     run([*in_root, "systemctl", "--quiet", "mask", *words("units-masked.txt")])
     run([*in_root, "systemctl", "--quiet", "disable", *words("units-disabled.txt")])
@@ -88,6 +89,19 @@ def configure(root: Path) -> None:
         (root / "etc/systemd/system-generators" / name).symlink_to("/dev/null")
     run([*in_root, "passwd", "--quiet", "--lock", "root"])
     run([*in_root, "locale-gen"])
+
+
+def _recovery(root: Path) -> None:
+    """At the machine's own screen root logs in with an admin's password: see files/root/usr/local/sbin."""
+    path = root / "etc/pam.d/login"
+    line = (
+        "auth [success=done default=ignore] pam_exec.so quiet expose_authtok type=auth /usr/local/sbin/diecast-recovery"
+    )
+    text = path.read_text()
+    head, marker, rest = text.partition("@include common-auth\n")
+    if not marker:
+        raise BuildError("/etc/pam.d/login includes no common-auth. Look at what the package login says now.")
+    path.write_text(f"{head}{line}\n{marker}{rest}")
 
 
 def _keep_options(root: Path) -> None:
