@@ -77,7 +77,7 @@ def configure(root: Path) -> None:
     (root / "etc/apt/sources.list.d/0000sources.list").unlink(missing_ok=True)
     _keep_options(root)
     _recovery(root)
-    in_root = ["chroot", root]
+    in_root = ["chroot", str(root)]
     run([*in_root, "systemctl", "--quiet", "mask", *words("units-masked.txt")])
     run([*in_root, "systemctl", "--quiet", "disable", *words("units-disabled.txt")])
     run([*in_root, "systemctl", "--quiet", "enable", *words("units-enabled.txt")])

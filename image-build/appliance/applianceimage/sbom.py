@@ -34,18 +34,22 @@ class Package:
     how: str  # "installed", or "boot": its files are in boot sectors and on the ESP
 
 
+def _package(line: str, how: str) -> Package:
+    name, version, architecture, source, source_version, supplier = line.rstrip("\n").split("\t")
+    return Package(name, version, architecture, source, source_version, supplier, how)
+
+
 def installed(root: Path) -> list[Package]:
     """What dpkg knows in `root`."""
     text = run(["dpkg-query", f"--admindir={root}/var/lib/dpkg", "--show", f"--showformat={_FORMAT}"])
-    return sorted(Package(*line.split("\t"), how="installed") for line in text.splitlines())
+    return sorted(_package(line, "installed") for line in text.splitlines())
 
 
 def taken_apart(debs: list[Path]) -> list[Package]:
     """Packages that are not installed, but whose files boot the machine."""
     found = []
     for deb in debs:
-        words = run(["dpkg-deb", "--show", f"--showformat={_FORMAT}", deb]).rstrip("\n").split("\t")
-        found.append(Package(*words, how="boot"))
+        found.append(_package(run(["dpkg-deb", "--show", f"--showformat={_FORMAT}", deb]), "boot"))
     return sorted(found)
 
 
