@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 from dataclasses import replace
@@ -122,8 +123,6 @@ def test_what_chance_left_is_removed_and_nothing_is_younger_than_the_newest_pack
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("x")
     (tree / "etc/machine-id").write_text("5f1d6f0e3d0b4b399f0c0d1eca57beef\n")
-    import os
-
     os.utime(tree / "etc/old", (EPOCH_S - 9, EPOCH_S - 9))
     root.clean(tree, EPOCH_S)
     assert [name for name in left if (tree / name).exists()] == []

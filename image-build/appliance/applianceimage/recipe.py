@@ -6,7 +6,19 @@ from pathlib import Path
 
 from agentimage.recipe import BuildError, digest, tree_of
 
-__all__ = ["BOOTDISK", "CODE", "FILES", "HOME", "PROJECT", "RECIPE", "BuildError", "digest", "tree_of", "words"]
+__all__ = [
+    "BOOTDISK",
+    "CODE",
+    "FILES",
+    "HOME",
+    "PRESET",
+    "PROJECT",
+    "RECIPE",
+    "BuildError",
+    "digest",
+    "tree_of",
+    "words",
+]
 
 HOME = Path(__file__).resolve().parent.parent
 RECIPE = HOME / "recipe"
@@ -14,6 +26,8 @@ FILES = HOME / "files"
 CODE = HOME / "applianceimage"
 BOOTDISK = HOME.parent / "bootdisk"
 PROJECT = HOME.parent.parent
+# For this image only, so that the package has it not: on somebody else's server it would speak about his terminals.
+PRESET = PROJECT / "systemd/system-preset/80-diecast.preset"
 
 
 def words(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from bootdisk.command import CommandError, run
 
 from applianceimage.layout import GRUB_CFG
 from applianceimage.packages import SUITE
-from applianceimage.recipe import FILES, RECIPE, BuildError, tree_of, words
+from applianceimage.recipe import FILES, PRESET, RECIPE, BuildError, tree_of, words
 
 _DPKG_OPTIONS = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 _UNSAFE = "force-unsafe-io"
@@ -71,6 +71,8 @@ def configure(root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+    (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PRESET, root / "etc/systemd/system-preset" / PRESET.name)
     (root / "boot/grub").mkdir(parents=True, exist_ok=True)
     (root / "boot/grub/grub.cfg").write_text(GRUB_CFG)
     shutil.copyfile(RECIPE / "sources.list", root / "etc/apt/sources.list")
