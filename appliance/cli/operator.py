@@ -11,6 +11,8 @@ from appliance.cli.context import Context
 from appliance.errors import UsageError
 from appliance.events import Role
 
+_NO_PERMISSION = 77  # EX_NOPERM of sysexits.h
+
 _NOTES = """\
 viewer looks; operator works with hosts, images, tasks and casts; admin also changes settings, services
 and operators. The first operator must be an admin, and the last admin cannot be removed.
@@ -70,6 +72,20 @@ def _set_password(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(context: Context, options: argparse.Namespace) -> int:
+    operators = context.store.operators
+    names = [options.name] if options.name else [one.name for one in operators.list() if one.role is Role.ADMIN]
+    password = _password(context, options, options.name or "an admin")
+    known = next((one for name in names if (one := operators.check(name, password))), None)
+    if known is None:
+        context.record("operator check", "wrong password")
+        context.say("That is not the password.")
+        return _NO_PERMISSION
+    context.record("operator check", known.name)
+    context.say(f"That is the password of {known.name}, {known.role}.")
+    return 0
+
+
 def _set_role(context: Context, options: argparse.Namespace) -> int:
     one = context.store.operators.set_role(options.name, Role(options.role))
     context.record("operator role", f"{one.name}, {one.role}")
@@ -106,6 +122,13 @@ COMMAND = Command(
         ),
         Command(
             "remove", "forget operators", _remove, (argument("names", nargs="+", metavar="NAME", help="their names"),)
+        ),
+        Command(
+            "check",
+            "say whether a password is an operator's",
+            _check,
+            (argument("name", nargs="?", default="", metavar="NAME", help="whose (default: any admin's)"), _STDIN),
+            notes="Exit status 77 when it is not. The box's screen asks this way who may have a shell as root.\n",
         ),
         Command("password", "change an operator's password", _set_password, (_NAME, _STDIN)),
         Command(

@@ -30,11 +30,13 @@ def _run(context: Context, options: argparse.Namespace) -> int:
 
     session = Session(context.actor, language=options.language or "", read_only=options.read_only)
     settings = context.file_settings
+    # As we were started ourselves: a package's program imports nothing from its caller's folder.
+    isolated = ("-I",) if sys.flags.isolated else ()
     app = ConsoleApp(
         lambda: Store.open(settings.paths.database),
         session,
         settings,
-        command=(sys.executable, "-m", "appliance", "--config", str(context.config_path)),
+        command=(sys.executable, *isolated, "-m", "appliance", "--config", str(context.config_path)),
     )
     sys.setswitchinterval(_SWITCH_S)
     app.run()

@@ -36,6 +36,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "cast_redeploy",
     ),
     "tui": ("tui_key_ms", "tui_cpu", "tui_start_s"),
+    "appliance": ("appliance_ready_s", "appliance_image_mb"),
     "boot": ("boot_to_agent_s_bios", "boot_to_agent_s_uefi", "boot_to_agent_s_uefi_sb"),
 }
 _KEYS = ("name", "ours", "peer", "ratio", "unit", "detail")

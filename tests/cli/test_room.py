@@ -166,6 +166,23 @@ def test_operators_are_added_changed_and_removed(diecast: Diecast, store: Store,
     assert [one.role for one in store.operators.list()] == [Role.ADMIN]
 
 
+def test_a_password_is_compared_with_an_admins_for_who_asks_on_his_behalf(
+    diecast: Diecast, store: Store, types: io.StringIO
+) -> None:
+    store.operators.add("marie", Role.ADMIN, PASSWORD)
+    store.operators.add("paul", Role.OPERATOR, "another one")
+    put(types, PASSWORD + "\n")
+    said = diecast("operator", "check", "--password-stdin")
+    assert (said.status, said.out) == (0, "That is the password of marie, admin.\n")
+    put(types, "another one")
+    assert diecast("operator", "check", "--password-stdin").status == 77, "an operator is no admin"
+    put(types, "another one")
+    assert diecast("operator", "check", "paul", "--password-stdin").status == 0
+    audit = diecast("audit").out
+    assert "wrong password" in audit
+    assert "another one" not in audit
+
+
 def test_no_password_is_shown_recorded_or_taken_from_the_command_line(
     diecast: Diecast, store: Store, types: io.StringIO
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from appliance.events import TaskState
 from appliance.model import Task
 from tests.e2e.conftest import AGENT_READY, BOOT_S, WORK_S, Lab
-from tests.lab.box import CliFailed
+from tests.lab.boxview import CliFailed
 from tests.lab.compare import compare_disks
 from tests.lab.pc import Pc, sha256_of
 from tests.lab.windows_disk import CONTENT_LEFT_OUT

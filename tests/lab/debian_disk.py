@@ -1,19 +1,19 @@
 """The Debian master: a real Debian 13 that starts under BIOS, UEFI and Secure Boot to a login prompt on ttyS0.
 
 GPT with a BIOS boot partition, an ESP, ext4 and swap. The ESP carries Debian's signed shim and GRUB where the installer
-puts them. The BIOS boot code is GRUB's: boot.img names the sector of core.img, whose own first sector holds the list of
-its other sectors (GRUB manual, "Images"; offsets from grub-core/boot/i386/pc/{boot,diskboot}.S).
+puts them; BIOS boot code and ESP are made as those of the appliance (image-build/bootdisk).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import struct
 from pathlib import Path
 
-from tests.lab.command import LabError, run
-from tests.lab.gptdisk import MIB, SECTOR, Partition, copy_range, make_fat, make_table
+from bootdisk import grub
+
+from tests.lab.command import run
+from tests.lab.gptdisk import MIB, Partition, copy_range, make_fat, make_table
 
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
@@ -102,7 +102,7 @@ def build(disk: Path, work: Path) -> None:
     _oddities(root)
     make_table(disk, DISK_MIB, DISK_GUID, PARTITIONS)
     _install_bios_boot(root, disk)
-    _install_esp(root, disk, work)
+    make_fat(disk, ESP, "ESP", "d1eca572", grub.esp_files(root, _ESP_CFG), work)
     _make_root(root, disk)
     swap = work / "swap.img"
     with swap.open("wb") as stream:
@@ -175,42 +175,13 @@ def _oddities(root: Path) -> None:
 
 
 def _install_bios_boot(root: Path, disk: Path) -> None:
-    """Write boot.img into the MBR and core.img into the BIOS boot partition, linked as grub-bios-setup links them."""
-    core_name = "/tmp/core.img"
-    words = ["grub-mkimage", "-O", "i386-pc", "-o", core_name, "-p", f"(,gpt{ROOT.number})/boot/grub"]
+    core = root / "tmp/core.img"
+    words = ["grub-mkimage", "-O", "i386-pc", "-o", "/tmp/core.img", "-p", f"(,gpt{ROOT.number})/boot/grub"]
     run(["chroot", root, *words, *_BIOS_GRUB_MODULES.split()])
-    shutil.copytree(root / "usr/lib/grub/i386-pc", root / "boot/grub/i386-pc")
-    core = bytearray((root / core_name.lstrip("/")).read_bytes())
-    (root / core_name.lstrip("/")).unlink()
-    boot = bytearray((root / "usr/lib/grub/i386-pc/boot.img").read_bytes())
-    if len(core) > BIOS_BOOT.size:
-        raise LabError(f"GRUB's core image has {len(core)} bytes, the BIOS boot partition {BIOS_BOOT.size}.")
-    first = BIOS_BOOT.offset // SECTOR
-    sectors = -(-len(core) // SECTOR)
-    struct.pack_into("<Q", boot, 0x5C, first)  # where boot.img finds core.img
-    boot[0x66:0x68] = b"\x90\x90"  # trust the drive number that the BIOS hands over
-    struct.pack_into("<QHH", core, SECTOR - 12, first + 1, sectors - 1, 0x0820)  # the rest of core.img, load segment
-    with disk.open("r+b") as stream:
-        stream.write(boot[:440])
-        stream.seek(BIOS_BOOT.offset)
-        stream.write(core)
-
-
-def _install_esp(root: Path, disk: Path, work: Path) -> None:
-    shim = root / "usr/lib/shim"
-    grub = root / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
-    files: dict[str, Path | bytes] = {
-        "EFI/debian/shimx64.efi": shim / "shimx64.efi.signed",
-        "EFI/debian/grubx64.efi": grub,
-        "EFI/debian/mmx64.efi": shim / "mmx64.efi.signed",
-        "EFI/debian/BOOTX64.CSV": b"\xff\xfe"
-        + "shimx64.efi,debian,,This is the boot entry for debian\n".encode("utf-16-le"),
-        "EFI/debian/grub.cfg": _ESP_CFG.encode(),
-        "EFI/BOOT/BOOTX64.EFI": shim / "shimx64.efi.signed",
-        "EFI/BOOT/grubx64.efi": grub,
-        "EFI/BOOT/mmx64.efi": shim / "mmx64.efi.signed",
-    }
-    make_fat(disk, ESP, "ESP", "d1eca572", files, work)
+    modules = root / "usr/lib/grub/i386-pc"
+    shutil.copytree(modules, root / "boot/grub/i386-pc")
+    grub.install_bios_boot(disk, BIOS_BOOT, (modules / "boot.img").read_bytes(), core.read_bytes())
+    core.unlink()
 
 
 def _make_root(root: Path, disk: Path) -> None:

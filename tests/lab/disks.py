@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import debian_disk, gptdisk, small_disk, windows_disk
-from tests.lab.command import BUILD, LabError
+from tests.lab import debian_disk, small_disk, windows_disk
+from tests.lab.command import BUILD, ROOT, LabError
 from tests.lab.gptdisk import Partition
 
 FOLDER = BUILD / "disks"
+_WALLS = tuple(str(ROOT / "image-build/bootdisk" / name) for name in ("gptdisk.py", "grub.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,9 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("debian", debian_disk.build, debian_disk.PARTITIONS, (str(debian_disk.__file__), str(gptdisk.__file__))),
-        Recipe("small", small_disk.build, small_disk.PARTITIONS, (str(small_disk.__file__), str(gptdisk.__file__))),
-        Recipe(
-            "windows", windows_disk.build, windows_disk.PARTITIONS, (str(windows_disk.__file__), str(gptdisk.__file__))
-        ),
+        Recipe("debian", debian_disk.build, debian_disk.PARTITIONS, (str(debian_disk.__file__), *_WALLS)),
+        Recipe("small", small_disk.build, small_disk.PARTITIONS, (str(small_disk.__file__), *_WALLS)),
+        Recipe("windows", windows_disk.build, windows_disk.PARTITIONS, (str(windows_disk.__file__), *_WALLS)),
     )
 }
 

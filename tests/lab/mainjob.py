@@ -20,7 +20,7 @@ from typing import Any
 from appliance.events import BootStage, TaskState
 from appliance.model import ImageVersion, Task
 from tests.lab import compare
-from tests.lab.box import Box
+from tests.lab.boxview import BoxView
 from tests.lab.command import LabError
 from tests.lab.network import LabNetwork
 from tests.lab.pc import Hardware, Pc, sha256_of
@@ -77,7 +77,7 @@ class MainJob:
     def __init__(
         self,
         lab: LabNetwork,
-        box: Box,
+        box: BoxView,
         folder: Path,
         *,
         say: Callable[[str], None],
@@ -95,8 +95,20 @@ class MainJob:
         """Make a PC and register it with the box, as the operator would."""
         pc = Pc(self.lab, name, self.folder, hardware, disk=disk)
         self.pcs[name] = pc
-        self.diecast("host", "add", name, "--mac", pc.mac)
+        self.register(pc)
         return pc
+
+    def register(self, pc: Pc) -> None:
+        """Tell the box of a PC."""
+        self.diecast("host", "add", pc.name, "--mac", pc.mac)
+
+    def order_capture(self, name: str, image: str, *options: str) -> None:
+        """Order a capture."""
+        self.diecast("capture", name, "--image", image, *options)
+
+    def order_cast(self, image: str, names: Sequence[str]) -> None:
+        """Order a cast onto several PCs."""
+        self.diecast("deploy", image, *names, "--cast", "--yes")
 
     def diecast(self, *words: str) -> str:
         """Run a command of the operator's, and show it."""
@@ -118,7 +130,7 @@ class MainJob:
         """Capture a PC; note whether its disk is bit for bit what it was."""
         pc = self.pcs[name]
         before = sha256_of(pc.disk)
-        self.diecast("capture", name, "--image", image, *options)
+        self.order_capture(name, image, *options)
         task = self.unfinished(name)
         pc.power_on(stop_at_reboot=True)
         done = self._follow({task.id: pc}, self.watcher())[task.id]
@@ -142,7 +154,7 @@ class MainJob:
 
     def deploy(self, image: str, names: Sequence[str], late: str, late_s: int) -> None:
         """Cast an image onto several PCs; the button of one of them is pressed `late_s` after the others'."""
-        self.diecast("deploy", image, *names, "--cast", "--yes")
+        self.order_cast(image, names)
         tasks = {self.unfinished(name).id: self.pcs[name] for name in names}
         watcher, started = self.watcher(), dict.fromkeys(names, time.time())
         for name in names:
@@ -153,7 +165,7 @@ class MainJob:
         self._say(f"{late:12} is switched on now, {late_s} s after the others")
         self.target(late).late_s, started[late] = late_s, time.time()
         self.pcs[late].power_on(stop_at_reboot=True)
-        self._show_cast(watcher, tasks)
+        self.during_cast(watcher, tasks)
         for task in self._follow(tasks, watcher).values():
             target = self.target(task.host_name)
             target.deployed = task.state is TaskState.DONE
@@ -162,7 +174,7 @@ class MainJob:
         for name in names:
             self.pcs[name].power_off()
 
-    def _show_cast(self, watcher: Watcher, tasks: dict[int, Pc]) -> None:
+    def during_cast(self, watcher: Watcher, tasks: dict[int, Pc]) -> None:
         """Show the cast as the operator sees it, when all PCs are there or the first one is done."""
 
         def worth_it() -> bool:

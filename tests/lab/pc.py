@@ -151,11 +151,11 @@ class Pc:
 
     def pull_cable(self) -> None:
         """Take the network cable out: the card loses its link."""
-        self._monitor().command("set_link", name="nic", up=False)
+        self.monitor().command("set_link", name="nic", up=False)
 
     def plug_cable(self) -> None:
         """Put the network cable back."""
-        self._monitor().command("set_link", name="nic", up=True)
+        self.monitor().command("set_link", name="nic", up=True)
 
     def slow_down(self, mbit_s: int) -> None:
         """Let no more than `mbit_s` megabits a second reach this PC from now on."""
@@ -176,23 +176,24 @@ class Pc:
     def presses(self, *keys: str) -> None:
         """Press keys on the keyboard, by QEMU's names: ret, down, a ..."""
         for key in keys:
-            self._monitor().command("send-key", keys=[{"type": "qcode", "data": key}])
+            self.monitor().command("send-key", keys=[{"type": "qcode", "data": key}])
             time.sleep(0.15)
 
     def screendump(self) -> Path:
         """Save what the screen shows as NAME.ppm."""
         path = self.folder / f"{self.name}.ppm"
-        self._monitor().command("screendump", filename=str(path))
+        self.monitor().command("screendump", filename=str(path))
         return path
 
     def screen_text(self) -> str:
         """What a BIOS PC shows in VGA text mode."""
         path = self._sockets / "vga"
-        self._monitor().command("pmemsave", val=_VGA_TEXT, size=80 * 25 * 2, filename=str(path))
+        self.monitor().command("pmemsave", val=_VGA_TEXT, size=80 * 25 * 2, filename=str(path))
         cells = path.read_bytes()[::2].decode("cp437")
         return "\n".join(cells[row * 80 : row * 80 + 80].rstrip() for row in range(25))
 
-    def _monitor(self) -> Qmp:
+    def monitor(self) -> Qmp:
+        """QEMU's monitor. Raises `LabError` when the PC is off."""
         if self.qmp is None:
             raise LabError(f"{self.name} is off.")
         return self.qmp

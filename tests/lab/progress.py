@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from appliance.events import CastState
 from appliance.model import Cast, Task
-from tests.lab.box import Box
+from tests.lab.boxview import BoxView
 
 Say = Callable[[str], None]
 _STEP_PERCENT = 10
@@ -17,7 +17,7 @@ _CAST_STEP = 4  # of the image's size; a cast of n PCs at the same time sends it
 class Watcher:
     """Reads the box's store and says what is new. `names` gives PCs their names by MAC."""
 
-    def __init__(self, box: Box, names: dict[str, str], say: Say) -> None:
+    def __init__(self, box: BoxView, names: dict[str, str], say: Say) -> None:
         self._box = box
         self._names = names
         self._say = say

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab import session
-from tests.lab.box import BOOT_FILES, Box, CliFailed
+from tests.lab.box import BOOT_FILES, Box
+from tests.lab.boxview import CliFailed
 from tests.lab.command import LabError
 from tests.lab.console import plain
 from tests.lab.desk import Desk, made_of

@@ -138,6 +138,8 @@ def test_the_console_takes_the_place_of_getty_and_starts_again_whenever_it_ends(
     assert one(head, "StartLimitIntervalSec") == "0"
     assert (one(service, "Restart"), one(service, "User")) == ("always", "diecast")
     assert one(service, "TTYPath") == "/dev/%I"
+    assert one(service, "StandardError") == "tty", "Textual draws on standard error"
+    assert "srv-diecast.mount" not in " ".join(head.get("Requires", ())), "a box without its disk shows why"
     assert "TERM=linux" in service["Environment"]
     assert "/var/lib/diecast" in one(head, "RequiresMountsFor")
     assert "systemd-tmpfiles-setup.service" in " ".join(head["After"])

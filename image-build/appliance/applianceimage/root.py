@@ -1,0 +1,150 @@
+"""The root file system: installed from the repository, configured by our files, freed of what is left by chance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from bootdisk.command import CommandError, run
+
+from applianceimage.layout import GRUB_CFG
+from applianceimage.packages import SUITE
+from applianceimage.recipe import FILES, PRESET, RECIPE, BuildError, tree_of, words
+
+_DPKG_OPTIONS = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+_UNSAFE = "force-unsafe-io"
+
+# Made anew by the machine itself, or by chance: logs, caches, keys, copies of what was.
+_LEFTOVERS = (
+    "etc/*-",
+    "etc/.pwd.lock",
+    "etc/hostname.dpkg-*",
+    "etc/ssh/ssh_host_*",
+    "etc/machine-id",
+    "root/.*",
+    "run/*",
+    "tmp/*",
+    "var/cache/apt/*",
+    "var/cache/debconf/*-old",
+    "var/cache/ldconfig/*",
+    "var/cache/man/*",
+    "var/lib/apt/lists/*",
+    "var/lib/dbus/machine-id",
+    "var/lib/dpkg/*-old",
+    "var/lib/systemd/catalog/database",
+    "var/lib/systemd/random-seed",
+    "var/lib/ucf/*.[0-9]",
+    "var/log/*",
+    "var/tmp/*",
+)
+
+
+def install(root: Path, repository: Path, more: tuple[str, ...]) -> None:
+    """Install the recipe's packages and `more` into `root`, from the repository only. Raises `BuildError`."""
+    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--architectures=amd64"]
+    command += ['--aptopt=APT::Install-Recommends "0"', f"--dpkgopt={_UNSAFE}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in words("path-excludes.txt")]
+    command += [f"--dpkgopt=path-include={pattern}" for pattern in words("path-includes.txt")]
+    command += [f"--include={','.join([*words('packages.txt'), *more])}"]
+    # Before packages are configured: what their scripts read.
+    command += [f'--essential-hook=cp -rT --no-preserve=ownership {FILES}/preseed "$1"']
+    try:
+        run([*command, SUITE, root, f"deb [trusted=yes] copy:{repository} ./"], timeout_s=1800)
+    except CommandError as error:
+        raise BuildError(f"the packages could not be installed: {error}") from error
+
+
+def add_package(root: Path, deb: Path) -> None:
+    """Install Diecast's package; what it depends on is there. Raises `CommandError` in dpkg's words."""
+    inside = root / "var/cache/apt/archives" / deb.name
+    shutil.copyfile(deb, inside)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    run(["chroot", root, "dpkg", "--install", f"/var/cache/apt/archives/{deb.name}"], env=environment)
+
+
+def configure(root: Path) -> None:
+    """Put our files in and have systemd enable and disable what the recipe says. Raises `CommandError`."""
+    for path in tree_of(FILES / "root"):
+        target = root / path.relative_to(FILES / "root")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+    (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PRESET, root / "etc/systemd/system-preset" / PRESET.name)
+    (root / "boot/grub").mkdir(parents=True, exist_ok=True)
+    (root / "boot/grub/grub.cfg").write_text(GRUB_CFG)
+    shutil.copyfile(RECIPE / "sources.list", root / "etc/apt/sources.list")
+    (root / "etc/apt/sources.list.d/0000sources.list").unlink(missing_ok=True)
+    _keep_options(root)
+    _recovery(root)
+    in_root = ["chroot", str(root)]
+    run([*in_root, "systemctl", "--quiet", "mask", *words("units-masked.txt")])
+    run([*in_root, "systemctl", "--quiet", "disable", *words("units-disabled.txt")])
+    run([*in_root, "systemctl", "--quiet", "enable", *words("units-enabled.txt")])
+    if (root / "usr/bin/diecast").exists():
+        run([*in_root, "systemctl", "--quiet", "preset", *words("units-preset.txt")])
+    run([*in_root, "systemctl", "--quiet", "set-default", "multi-user.target"])
+    for name in words("generators-masked.txt"):
+        (root / "etc/systemd/system-generators" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "etc/systemd/system-generators" / name).symlink_to("/dev/null")
+    run([*in_root, "passwd", "--quiet", "--lock", "root"])
+    run([*in_root, "locale-gen"])
+
+
+def _recovery(root: Path) -> None:
+    """At the machine's own screen root logs in with an admin's password: see files/root/usr/local/sbin."""
+    path = root / "etc/pam.d/login"
+    line = (
+        "auth [success=done default=ignore] pam_exec.so quiet expose_authtok type=auth /usr/local/sbin/diecast-recovery"
+    )
+    text = path.read_text()
+    head, marker, rest = text.partition("@include common-auth\n")
+    if not marker:
+        raise BuildError("/etc/pam.d/login includes no common-auth. Look at what the package login says now.")
+    path.write_text(f"{head}{line}\n{marker}{rest}")
+
+
+def _keep_options(root: Path) -> None:
+    """dpkg goes on leaving out what we left out, but is no longer careless about power cuts."""
+    path = root / _DPKG_OPTIONS
+    lines = [line for line in path.read_text().splitlines() if line != _UNSAFE]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def clean(root: Path, epoch_s: int) -> None:
+    """Remove what differs from build to build; nothing is younger than `epoch_s`, seconds since 1970."""
+    for pattern in _LEFTOVERS:
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                _empty(path)
+            else:
+                path.unlink()
+    # Empty, not missing: systemd makes an id at the first start, and does not take every preset anew.
+    (root / "etc/machine-id").touch()
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    (root / "etc/resolv.conf").symlink_to("/run/systemd/resolve/resolv.conf")
+    for name in ("usr/lib/clock-epoch", "etc/.updated", "var/.updated"):
+        # The last two: nothing to bring up to date at the first start (systemd-update-done.service(8)).
+        (root / name).touch()
+    for path in _everything(root):
+        facts = path.lstat()
+        if facts.st_mtime > epoch_s:
+            os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
+    # Older than what was made from them, or the first start makes it again (console-setup.sh).
+    for name in ("console-setup", "keyboard"):
+        os.utime(root / "etc/default" / name, (epoch_s - 60, epoch_s - 60))
+
+
+def _empty(folder: Path) -> None:
+    """Remove the files below a folder; folders stay, with their owners, since programs expect them."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            Path(parent, name).unlink()
+
+
+def _everything(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root, topdown=False):
+        yield from (Path(parent, name) for name in (*names, *folders))
+    yield root
