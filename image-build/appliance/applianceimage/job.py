@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bootdisk.command import run
 
-from applianceimage import disk, root, sbom
+from applianceimage import base, disk, root, sbom
 from applianceimage.layout import DISK_MIB
 from applianceimage.packages import Packages, date_of, fetch, named, repository
 from applianceimage.recipe import BOOTDISK, CODE, FILES, PRESET, PROJECT, RECIPE, BuildError, digest, tree_of
@@ -62,7 +62,7 @@ class Job:
     def base_digest(self, packages: Packages) -> str:
         """Of what decides the root before Diecast is installed in it."""
         lists = [RECIPE / name for name in ("packages.txt", "path-excludes.txt", "path-includes.txt")]
-        sources = [*lists, *tree_of(FILES / "preseed"), CODE / "root.py"]
+        sources = [*lists, *tree_of(FILES / "preseed"), CODE / "base.py"]
         names = sorted(path.name for path in packages.debs.iterdir())
         return digest(sources, sbom.depends_of(self.deb), *names)
 
@@ -86,9 +86,9 @@ def build(job: Job) -> None:
         _need_space(job)
         if job.refresh or not packages.path.exists():
             _fetch(job, packages)
-        base = _base(job, packages)
+        installed = _base(job, packages)
         with _work(job.cache) as work:
-            _make(job, packages, base, work)
+            _make(job, packages, installed, work)
 
 
 def _fetch(job: Job, packages: Packages) -> None:
@@ -111,7 +111,7 @@ def _base(job: Job, packages: Packages) -> Path:
         debs = sorted(packages.debs.glob("*.deb"))
         _set_date(debs)
         repository(work / "repository", debs)
-        root.install(work / "root", work / "repository", tuple(named(sbom.depends_of(job.deb))))
+        base.install(work / "root", work / "repository", tuple(named(sbom.depends_of(job.deb))))
         (work / "root").rename(target)
     return target
 
@@ -123,12 +123,12 @@ def _set_date(debs: list[Path]) -> int:
     return epoch_s
 
 
-def _make(job: Job, packages: Packages, base: Path, work: Path) -> None:
+def _make(job: Job, packages: Packages, installed: Path, work: Path) -> None:
     tree, out = work / "root", work / "out"
     out.mkdir()
     epoch_s = _set_date([*packages.debs.glob("*.deb"), *([job.deb] if job.deb else [])])
     with _step("installing and configuring Diecast"):
-        run(["cp", "-a", "--reflink=auto", base, tree])
+        run(["cp", "-a", "--reflink=auto", installed, tree])
         if job.deb:
             root.add_package(tree, job.deb)
         root.configure(tree)

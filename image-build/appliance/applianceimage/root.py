@@ -1,4 +1,4 @@
-"""The root file system: installed from the repository, configured by our files, freed of what is left by chance."""
+"""The root file system: Diecast and our files put into the base, freed of what is left by chance."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bootdisk.command import CommandError, run
+from bootdisk.command import run
 
+from applianceimage.base import DPKG_OPTIONS, UNSAFE
 from applianceimage.layout import GRUB_CFG
-from applianceimage.packages import SUITE
 from applianceimage.recipe import FILES, PRESET, RECIPE, BuildError, tree_of, words
-
-_DPKG_OPTIONS = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
-_UNSAFE = "force-unsafe-io"
 
 # Made anew by the machine itself, or by chance: logs, caches, keys, copies of what was.
 _LEFTOVERS = (
@@ -39,21 +36,6 @@ _LEFTOVERS = (
     "var/log/*",
     "var/tmp/*",
 )
-
-
-def install(root: Path, repository: Path, more: tuple[str, ...]) -> None:
-    """Install the recipe's packages and `more` into `root`, from the repository only. Raises `BuildError`."""
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--architectures=amd64"]
-    command += ['--aptopt=APT::Install-Recommends "0"', f"--dpkgopt={_UNSAFE}"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in words("path-excludes.txt")]
-    command += [f"--dpkgopt=path-include={pattern}" for pattern in words("path-includes.txt")]
-    command += [f"--include={','.join([*words('packages.txt'), *more])}"]
-    # Before packages are configured: what their scripts read.
-    command += [f'--essential-hook=cp -rT --no-preserve=ownership {FILES}/preseed "$1"']
-    try:
-        run([*command, SUITE, root, f"deb [trusted=yes] copy:{repository} ./"], timeout_s=1800)
-    except CommandError as error:
-        raise BuildError(f"the packages could not be installed: {error}") from error
 
 
 def add_package(root: Path, deb: Path) -> None:
@@ -108,8 +90,8 @@ def _recovery(root: Path) -> None:
 
 def _keep_options(root: Path) -> None:
     """dpkg goes on leaving out what we left out, but is no longer careless about power cuts."""
-    path = root / _DPKG_OPTIONS
-    lines = [line for line in path.read_text().splitlines() if line != _UNSAFE]
+    path = root / DPKG_OPTIONS
+    lines = [line for line in path.read_text().splitlines() if line != UNSAFE]
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -1,0 +1,28 @@
+"""The root with Debian's packages only: installed from the repository, with the recipe's answers to their questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bootdisk.command import CommandError, run
+
+from applianceimage.packages import SUITE
+from applianceimage.recipe import FILES, BuildError, words
+
+DPKG_OPTIONS = "etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+UNSAFE = "force-unsafe-io"  # while the image is made, a power cut costs nothing
+
+
+def install(root: Path, repository: Path, more: tuple[str, ...]) -> None:
+    """Install the recipe's packages and `more` into `root`, from the repository only. Raises `BuildError`."""
+    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--architectures=amd64"]
+    command += ['--aptopt=APT::Install-Recommends "0"', f"--dpkgopt={UNSAFE}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in words("path-excludes.txt")]
+    command += [f"--dpkgopt=path-include={pattern}" for pattern in words("path-includes.txt")]
+    command += [f"--include={','.join([*words('packages.txt'), *more])}"]
+    # Before packages are configured: what their scripts read.
+    command += [f'--essential-hook=cp -rT --no-preserve=ownership {FILES}/preseed "$1"']
+    try:
+        run([*command, SUITE, root, f"deb [trusted=yes] copy:{repository} ./"], timeout_s=1800)
+    except CommandError as error:
+        raise BuildError(f"the packages could not be installed: {error}") from error
