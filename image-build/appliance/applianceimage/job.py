@@ -20,7 +20,7 @@ from bootdisk.command import run
 from applianceimage import base, disk, root, sbom
 from applianceimage.layout import DISK_MIB
 from applianceimage.packages import Packages, date_of, fetch, named, repository
-from applianceimage.recipe import BOOTDISK, CODE, FILES, PRESET, PROJECT, RECIPE, BuildError, digest, tree_of
+from applianceimage.recipe import BOOTDISK, CHRONY, CODE, FILES, PRESET, PROJECT, RECIPE, BuildError, digest, tree_of
 
 LEAST_FREE_BYTES = 6_000_000_000
 
@@ -68,7 +68,7 @@ class Job:
 
     def image_digest(self, packages: Packages) -> str:
         """Of everything that decides the image's bytes."""
-        sources = [path for folder in (RECIPE, FILES, CODE, BOOTDISK) for path in tree_of(folder)] + [PRESET]
+        sources = [path for folder in (RECIPE, FILES, CODE, BOOTDISK) for path in tree_of(folder)] + [PRESET, CHRONY]
         names = sorted(path.name for path in packages.debs.iterdir()) if packages.debs.exists() else []
         package = hashlib.sha256(self.deb.read_bytes()).hexdigest() if self.deb else ""
         return digest(sources, self.name, package, *names)

@@ -8,6 +8,7 @@ from agentimage.recipe import BuildError, digest, tree_of
 
 __all__ = [
     "BOOTDISK",
+    "CHRONY",
     "CODE",
     "FILES",
     "HOME",
@@ -28,6 +29,7 @@ BOOTDISK = HOME.parent / "bootdisk"
 PROJECT = HOME.parent.parent
 # For this image only, so that the package has it not: on somebody else's server it would speak about his terminals.
 PRESET = PROJECT / "systemd/system-preset/80-diecast.preset"
+CHRONY = PROJECT / "systemd/chrony/diecast.conf"  # there it lies among the documents
 
 
 def words(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from bootdisk.command import run
 
 from applianceimage.base import DPKG_OPTIONS, UNSAFE
 from applianceimage.layout import GRUB_CFG
-from applianceimage.recipe import FILES, PRESET, RECIPE, BuildError, tree_of, words
+from applianceimage.recipe import CHRONY, FILES, PRESET, RECIPE, BuildError, tree_of, words
 
 # Made anew by the machine itself, or by chance: logs, caches, keys, copies of what was.
 _LEFTOVERS = (
@@ -55,6 +55,8 @@ def configure(root: Path) -> None:
         target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
     (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PRESET, root / "etc/systemd/system-preset" / PRESET.name)
+    (root / "etc/chrony/conf.d").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(CHRONY, root / "etc/chrony/conf.d" / CHRONY.name)
     (root / "boot/grub").mkdir(parents=True, exist_ok=True)
     (root / "boot/grub/grub.cfg").write_text(GRUB_CFG)
     shutil.copyfile(RECIPE / "sources.list", root / "etc/apt/sources.list")
