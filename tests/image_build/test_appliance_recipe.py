@@ -48,7 +48,9 @@ def test_what_is_mounted_has_the_labels_that_are_made() -> None:
     assert len(label) <= 12, "XFS has labels of at most 12 letters"
     where, kind, options = lines[f"LABEL={label}"][1:4]
     assert (where, kind) == ("/srv/diecast", "xfs")
-    assert {"nofail", "prjquota", "x-systemd.growfs"} <= set(options.split(","))
+    assert {"nofail", "prjquota"} <= set(options.split(","))
+    unit = (recipe.FILES / "root/etc/systemd/system/srv-diecast-folders.service").read_text()
+    assert "systemd-growfs /srv/diecast" in unit
 
 
 def test_the_kernel_leaves_the_screen_to_the_console() -> None:
