@@ -30,6 +30,7 @@ _TIMEOUT_S = 60.0
 Run = Callable[[Sequence[str]], None]
 
 # exports(5): these characters are written as octal escapes inside a path.
+_UNIT_FILE = Path("/usr/lib/systemd/system/nfs-server.service")  # of the package nfs-kernel-server
 _ESCAPES = {ord(sign): f"\\{ord(sign):03o}" for sign in ' \t\n"#\\()'}
 
 
@@ -77,12 +78,17 @@ def render_settings(nfs: Nfs, addresses: Iterable[IPv4Address]) -> str:
     return "\n".join([*lines, *([f"host={hosts}"] if hosts else [])]) + "\n"
 
 
-def is_there(filesystems: Path = Path("/proc/filesystems")) -> bool:
+def is_there(
+    filesystems: Path = Path("/proc/filesystems"), modules: Path = Path("/usr/lib/modules"), unit: Path = _UNIT_FILE
+) -> bool:
     """Whether this machine has the tools and a kernel with, or with a module for, an NFS server."""
     if shutil.which("exportfs") is None:
         return False
     if "nfsd" in filesystems.read_text(encoding="ascii").split():
         return True
+    if not (modules / os.uname().release).is_dir():
+        # Our unit's ProtectKernelModules= hides them; systemd loads the module when it starts the server's unit.
+        return unit.exists()
     modinfo = shutil.which("modinfo")
     return modinfo is not None and subprocess.run([modinfo, "nfsd"], capture_output=True, check=False).returncode == 0
 

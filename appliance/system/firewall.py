@@ -50,6 +50,7 @@ def openings(settings: Settings, *, ssh_port: int = SSH_PORT) -> tuple[Opening, 
         Opening(f"tcp dport {settings.http.port}", "HTTP"),
         Opening(f"tcp dport {settings.nfs.port}", "NFSv4"),
         Opening(f"udp dport {settings.cast.feedback_port}", "what PCs answer to a cast"),
+        Opening(f"ip daddr {settings.cast.groups} meta l4proto udp", "the box's own casts, which come back to it"),
         Opening(f"udp dport {NTP_PORT}", "time"),
         Opening(f"tcp dport {ssh_port}", "the console over SSH"),
     )

@@ -21,6 +21,7 @@ from appliance.cli.context import Context
 from appliance.events import BootStage
 from appliance.services.dhcp_probe import OtherServer
 from appliance.store import Store
+from appliance.system import units
 from tests.cli.conftest import Diecast
 
 
@@ -256,3 +257,14 @@ def test_listening_on_an_interface_that_is_not_there_is_a_problem(context: Conte
     finding = only(checks.check_listening(context, "nosuch0"))
     assert finding.level is Level.PROBLEM
     assert "nosuch0 does not exist" in finding.text
+
+
+@pytest.mark.parametrize(("runs", "level"), [(True, Level.OK), (False, Level.PROBLEM)], ids=["ours", "a stranger's"])
+def test_a_port_whose_process_is_hidden_is_ours_when_systemd_runs_its_unit(
+    monkeypatch: pytest.MonkeyPatch, runs: bool, level: Level
+) -> None:
+    monkeypatch.setattr(units, "systemd_runs", lambda: True)
+    monkeypatch.setattr(units, "is_active", lambda unit: runs and unit == "diecast-tftp.service")
+    finding = network._port("TFTP", "UDP", 69, {None})
+    assert finding.level is level
+    assert ("diecast-tftp.service" in finding.text) is runs

@@ -355,6 +355,18 @@ def test_auto_takes_the_kernels_server_where_there_is_one(monkeypatch: pytest.Mo
         assert isinstance(choose_backend(settings_for("auto")), kind)
 
 
+def test_where_the_units_sandbox_hides_the_modules_the_servers_own_unit_says_that_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/sbin/{program}")
+    filesystems, modules, unit = tmp_path / "filesystems", tmp_path / "modules", tmp_path / "nfs-server.service"
+    filesystems.write_text("nodev\tproc\n\text4\n")
+    modules.mkdir()
+    assert not nfs_kernel.is_there(filesystems, modules, unit)
+    unit.touch()
+    assert nfs_kernel.is_there(filesystems, modules, unit)
+
+
 def test_a_machine_without_any_server_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nfs_kernel, "is_there", lambda: False)
     monkeypatch.setattr(nfs_ganesha, "is_there", lambda: False)

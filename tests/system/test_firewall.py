@@ -45,6 +45,10 @@ def test_only_dhcp_servers_speak_to_the_probes_port() -> None:
     assert "udp sport 67 udp dport 68 accept" in firewall.render(settings("full", "lab0"))
 
 
+def test_the_boxs_own_casts_come_back_to_it() -> None:
+    assert "ip daddr 239.192.68.0/24 meta l4proto udp accept" in firewall.render(settings("full", "lab0"))
+
+
 def test_other_interfaces_are_not_filtered_and_without_any_nothing_is() -> None:
     assert 'iifname { "lab0", "lab1" } jump lab' in firewall.render(settings("full", "lab0", "lab1"))
     assert "jump" not in firewall.render(settings("full"))

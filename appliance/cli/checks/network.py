@@ -59,6 +59,16 @@ def _interface(settings: Settings, name: str, addresses: list[Any] | None) -> Fi
     return Finding(Level.OK, "network", f"Interface {name} has {own}.")
 
 
+# Which unit has the port of what the doctor names.
+_UNITS = {
+    "DHCP": "diecast-dhcp.service",
+    "PXE boot server": "diecast-dhcp.service",
+    "TFTP": "diecast-tftp.service",
+    "HTTP": "diecast-http.service",
+    "Cast": "diecast-cast.service",
+}
+
+
 def check_ports(context: Context) -> Iterator[Finding]:
     """The ports of the services are free, or ours."""
     import psutil
@@ -115,7 +125,12 @@ def _process(pid: int | None, service: str) -> tuple[str, bool]:
     import psutil
 
     if pid is None:  # the kernel's own NFS server, or somebody else's process that we may not see
-        return ("the kernel", True) if service == "NFS" else ("a process that only root can name", False)
+        if service == "NFS":
+            return "the kernel", True
+        unit = _UNITS.get(service, "")
+        if unit and _runs(unit):
+            return unit, True
+        return "a process that only root can name", False
     try:
         process = psutil.Process(pid)
         name, words = process.name(), process.cmdline()
@@ -123,6 +138,16 @@ def _process(pid: int | None, service: str) -> tuple[str, bool]:
         return f"process {pid}", False
     ours = any(Path(word).name == "diecast" or word in {"appliance", "appliance.__main__"} for word in words[:4])
     return f"{name} (process {pid})", ours or (service == "NFS" and name == "ganesha.nfsd")
+
+
+def _runs(unit: str) -> bool:
+    """Whether systemd runs a unit of ours: the console may ask, though it sees none of their processes."""
+    from appliance.system import units
+
+    try:
+        return units.systemd_runs() and units.is_active(unit)
+    except ApplianceError:
+        return False
 
 
 def check_other_servers(context: Context) -> Iterator[Finding]:
