@@ -85,8 +85,14 @@ def waits_until_gone(station: Sequence[str], address: str, timeout_s: float) -> 
 
 
 def udp_listeners(root: Way) -> list[int]:
-    """UDP ports with a socket that is not bound to the loopback."""
-    return parse_listeners(root.run("ss -Hlun"))
+    """UDP ports that have a socket off the loopback and that the packet filter lets the lab reach."""
+    reachable = parse_openings(root.run("nft list table inet diecast"))
+    return [port for port in parse_listeners(root.run("ss -Hlun")) if port in reachable]
+
+
+def parse_openings(rules: str) -> set[int]:
+    """The UDP ports that rules as nft prints them let the lab begin to speak to."""
+    return {int(port) for port in re.findall(r"udp dport (\d+) accept", rules)}
 
 
 def parse_listeners(text: str) -> list[int]:

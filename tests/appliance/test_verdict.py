@@ -31,6 +31,11 @@ def test_sockets_on_the_loopback_do_not_count() -> None:
     assert inside.parse_listeners(SOCKETS) == [67, 69, 4021]
 
 
+def test_ports_that_the_packet_filter_opens_are_read_from_its_rules() -> None:
+    rules = 'udp dport 67 accept comment "DHCP"\n meta nfproto ipv4 udp sport 67 udp dport 68 accept\n counter drop'
+    assert inside.parse_openings(rules) == {67, 68}
+
+
 def good() -> Report:
     """A report in which everything held."""
     report = Report(master_unchanged=True, ready_s=40.0, restart_s=50.0)
