@@ -286,7 +286,8 @@ def settle(run: Path, machine: Machine) -> None:
     if before is not None and before.stage in image_disk.STAGES:
         move = _Move(run, Wish(before.id, before.disk, "", ()), machine)
         text = f"Taking {before.disk} for images was interrupted."
-        move.tell(image_disk.FAILED, text, "See where images lie: diecast box disk list")
+        hint = "See where images lie: diecast box disk list"
+        move.tell(image_disk.FAILED, text, hint)
 
 
 def run_unit(run: Path, images: Path, *, settle_only: bool) -> None:

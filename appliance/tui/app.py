@@ -195,10 +195,12 @@ class ConsoleApp(App[None], inherit_bindings=False):
         now = time.monotonic()
         if self.notice[0] and now > self._notice_until:
             self.notice = ("", "notice")
-        if self.base_screen is not None and self.base_screen.is_attached:
-            self.base_screen.renew_frame()
-        if isinstance(self.screen, ConsoleScreen) and self.screen is not self.base_screen:
-            self.screen.renew_frame()
+        base = self.base_screen
+        if base is not None and base.is_attached:
+            base.renew_frame()
+        top = self.screen_stack[-1] if self.screen_stack else None  # none when it is ending
+        if isinstance(top, ConsoleScreen) and top is not base:
+            top.renew_frame()
         minutes = self.model.latest.settings.get(LOCK_SETTING, "")
         if minutes.isdigit() and 0 < int(minutes) * 60 <= now - self._touched and self.model.latest.operators:
             self.lock()

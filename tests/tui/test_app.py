@@ -392,3 +392,10 @@ async def test_a_key_of_another_part_leads_there_and_does_nothing_yet(store: Sto
         assert store.audit.list() == []
         await seat.press("home", "w")
         assert [event.detail for event in store.audit.list()] == ["dev-01"]
+
+
+async def test_a_second_that_passes_while_it_ends_is_no_defect(store: Store) -> None:
+    async with console(store) as seat:
+        pass
+    assert seat.app.screen_stack == []
+    seat.app._tick()

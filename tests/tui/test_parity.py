@@ -89,6 +89,7 @@ _EVERYWHERE = {"capture": "capture", "deploy": "deploy", "operator language": "l
 _NOT_AT_THE_CONSOLE = {
     "tui": "it is the console",
     "serve": "services outlive a console: systemd or whoever set up the box starts them",
+    "operator check": "whoever is at the console has given a password; the shell on tty2 asks with it",
     "box address apply": "root's unit runs it",
     "box disk apply": "root's unit runs it",
     "backup restore": "it puts another store in the place of the one that the console has open; the part says so",

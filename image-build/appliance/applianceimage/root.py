@@ -78,7 +78,7 @@ def configure(root: Path) -> None:
 
 
 def _recovery(root: Path) -> None:
-    """At the machine's own screen root logs in with an admin's password: see files/root/usr/local/sbin."""
+    """At the machine's own screen root logs in with an admin's password: see the program diecast-recovery."""
     path = root / "etc/pam.d/login"
     line = (
         "auth [success=done default=ignore] pam_exec.so quiet expose_authtok type=auth /usr/local/sbin/diecast-recovery"
