@@ -115,7 +115,9 @@ def make_fat(
     image.unlink(missing_ok=True)
     with image.open("wb") as stream:
         stream.truncate(part.size)
-    run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", label, "-i", serial, image], env=env)
+    # mkfs.vfat dates the label by the clock unless it is told to be invariant.
+    fixed = ["--invariant"] if epoch_s is not None else []
+    run(["mkfs.vfat", *fixed, "-F", "32", "-s", "1", "-n", label, "-i", serial, image], env=env)
     made: set[str] = set()
     for index, (name, content) in enumerate(files.items()):
         for depth in range(1, name.count("/") + 1):

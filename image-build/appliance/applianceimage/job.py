@@ -167,6 +167,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def input_of(job: Job) -> str:
+    """The hash of what OUTDIR was made from."""
+    return _stamp(job).read_text()
+
+
 def _stamp(job: Job) -> Path:
     return job.outdir / ".stamp"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bootdisk.gptdisk import MIB
 
-from applianceimage.job import Job, build, sha256_of
+from applianceimage.job import Job, build, input_of, sha256_of
 from applianceimage.layout import PARTITIONS, ROOT
 
 _TELL = 40  # differences that are told
@@ -20,6 +20,9 @@ def check(job: Job) -> int:
     with tempfile.TemporaryDirectory(prefix="repro-", dir=job.cache.parent) as folder:
         again = replace(job, outdir=Path(folder, "out"), cache=Path(folder, "cache"), refresh=False)
         build(again)
+        if input_of(job) != input_of(again):
+            print("appliance: what the image is made from has changed during the second build; start again.")
+            return 1
         names = sorted(path.name for path in job.outdir.glob("[!.]*") if (again.outdir / path.name).exists())
         different = [name for name in names if sha256_of(job.outdir / name) != sha256_of(again.outdir / name)]
         if not different:
@@ -53,7 +56,7 @@ def _explained(one: Path, other: Path, work: Path) -> list[str]:
     for name, image in (("one", one), ("other", other)):
         roots.append(work / name)
         roots[-1].mkdir()
-        words = ["debugfs", "-R", f"rdump / {roots[-1]}", f"{image}?offset={ROOT.offset}"]
+        words = ["debugfs", "-R", f"rdump /boot /etc /usr /var {roots[-1]}", f"{image}?offset={ROOT.offset}"]
         subprocess.run(words, capture_output=True, check=False)
     words = ["diff", "--recursive", "--brief", "--no-dereference", *map(str, roots)]
     found = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
