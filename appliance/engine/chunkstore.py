@@ -305,7 +305,8 @@ class ChunkStore:
             raise NotFound(f"'{version_id[:80]}' is no version id.")
         try:
             with (self.versions / version_id / name).open("rb") as file:
-                return file.read(limit + 1)
+                # Not up to the limit: Python asks for as much memory as may come, which a small box does not have.
+                return file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
         except FileNotFoundError:
             raise NotFound(f"Version {version_id[:12]}… is not in the store {self.root}.") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -393,3 +394,14 @@ def test_a_gate_bounds_what_is_out_and_lets_go_when_stopped() -> None:
     gate.stop()
     assert entered.wait(5)
     thread.join()
+
+
+def test_reading_an_index_takes_no_more_memory_than_the_index_has(gpt_version: Version) -> None:
+    """A box of 2 GB could not read one: Python sets aside as much as a read may give."""
+    store, version, _ = gpt_version
+    tracemalloc.start()
+    try:
+        data = store.read_index(version, "p3.idx")
+        assert tracemalloc.get_traced_memory()[1] < len(data) + (1 << 20)
+    finally:
+        tracemalloc.stop()
