@@ -89,7 +89,7 @@ def _system(source: Source, target: Path) -> None:
 
 def _documents(source: Source, python: Path, target: Path) -> None:
     doc = target / DOC
-    shutil.copytree(source.tree / "docs", doc, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(source.tree / "docs", doc, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
     for name in ("README.md", "CHANGELOG.md"):
         _put(source.tree / name, doc / name)
     _put(source.boot / "packages.tsv", doc / "agent-packages.tsv")
