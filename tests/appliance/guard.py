@@ -15,6 +15,7 @@ from tests.lab.command import LabError, run
 from tests.tui.terminal import Tmux
 
 _TRACE = "/tmp/escaped"
+_REFUSED = "Permission denied (publickey"  # by sshd, before anything could be tried
 _FORWARD_PORT = 18080
 # A port that the box itself has on its loopback: what a forwarding would lead to.
 _INSIDE = "127.0.0.1:80"
@@ -51,7 +52,7 @@ def escapes(way: Way, password: str, root: Way, folder: Path) -> list[str]:
         "a command": way.command(f"id; {touch}-command"),
         "a command with a terminal": way.command(f"id; {touch}-tty", options=["-tt"]),
         "a shell without a terminal": way.command(options=["-T"]),
-        "sftp": way.command(way.login, program="sftp", options=["-b", "/dev/null"]),
+        "sftp": way.command(way.login, program="sftp"),
         "scp onto the box": way.command(str(bait), f"{way.login}:{_TRACE}-scp", program="scp"),
         "scp by the old protocol": way.command(str(bait), f"{way.login}:{_TRACE}-old", program="scp", options=["-O"]),
         "scp from the box": way.command(f"{way.login}:/etc/passwd", str(folder / "stolen"), program="scp"),
@@ -61,7 +62,11 @@ def escapes(way: Way, password: str, root: Way, folder: Path) -> list[str]:
     for name, command in attempts.items():
         done = way.attempt(command, password)
         said = done.stdout + done.stderr
-        if re.search(r"uid=\d|^sftp>|HTTP/1", said, re.MULTILINE) or (name == "sftp" and done.returncode == 0):
+        if _REFUSED in said:
+            found.append(f"{name} was not tried: the password was refused")
+        if re.search(r"uid=\d|^sftp>|^Connected to|HTTP/1", said, re.MULTILINE) or (
+            name == "sftp" and done.returncode == 0
+        ):
             found.append(f"{name}: {said.strip()[:200]}")
     if (folder / "stolen").exists():
         found.append("scp from the box gave a file")

@@ -38,10 +38,10 @@ PC = Hardware(firmware="bios", bus="virtio", disk_mib=256, memory_mib=1024, cpus
 
 FIRST_BOOT_S = 240  # from the button to the first start: the data partition is made in it
 BOOT_S = 240
-SLOW_MBIT_S = 6  # of casts, so that killing every service and restarting the box fall into one
+SLOW_MBIT_S = 3  # of casts, so that killing every service and restarting the box fall into one
 FAST_MBIT_S = 80
 _FETCH = "python3 -c \"import urllib.request as u; print(u.urlopen('{}').status)\""
-_LINK_MBIT_S = 8  # of each PC: what it fetches by NFS while the cast is silent is as slow
+_LINK_MBIT_S = 4  # of each PC: what it fetches by NFS while the cast is silent is as slow
 
 
 @dataclass(slots=True)
