@@ -56,7 +56,7 @@ def order_capture(terminal: Terminal, row: int, name: str, image: str) -> None:
 
 
 def order_cast(terminal: Terminal, image: str, rows: Sequence[int]) -> None:
-    """Order a cast of the only image onto the hosts in these rows of the list; the console tells to start the PCs."""
+    """Order a cast of the only image onto the hosts in these rows of the list, which waits for all of them."""
     terminal.press("d")
     terminal.waits_for("▸ 1 Which image", _SLOW_S)
     terminal.press("Home", "Enter")
@@ -68,6 +68,8 @@ def order_cast(terminal: Terminal, image: str, rows: Sequence[int]) -> None:
     terminal.press("Enter")
     terminal.waits_for("▸ 3 All at once", _SLOW_S)
     terminal.waits_for("by cast", _SLOW_S)
+    terminal.press("Down", "BSpace")
+    terminal.type(str(len(rows)))
     terminal.press("Enter")
     terminal.waits_for("▸ 4 When, and then", _SLOW_S)
     terminal.press("Enter")

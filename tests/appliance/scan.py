@@ -25,7 +25,7 @@ UDP = {
     5355: "LLMNR",
     20048: "NFSv3's mountd",
 }
-_SCRIPTS = "dhcp-discover,tftp-version,ntp-info"
+_SCRIPTS = "dhcp-discover,ntp-info"
 
 
 @dataclass(frozen=True, slots=True)

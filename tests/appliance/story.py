@@ -180,6 +180,7 @@ class Story(mainjob.MainJob):
         report["tcp_others"] = tcp.others
         report["udp_answering"] = udp.open
         report["udp_states"] = {str(port): state for port, state in sorted(udp.ports.items())}
+        report["tftp_gives_loaders"] = inside.is_ready(station, address)
         report["udp_listening"] = inside.udp_listeners(self.root)
         report["68_idle"] = scan.udp_from_67(station, address)
         report["68_listens_while_probing"] = inside.listens_while_probing(self.root, 68)

@@ -46,7 +46,8 @@ def good() -> Report:
     report.secure_boot = {"kernel_says_enabled": True, "image_verified": True}
     report.open_ports = {
         "tcp": [22, 80, 2049],
-        "udp_answering": [67, 69, 123],
+        "udp_answering": [67, 123],
+        "tftp_gives_loaders": True,
         "udp_listening": [67, 69, 123, 4021],
         "proxy_udp_listening": [67, 69, 123, 4011],
         "68_idle": "closed",
@@ -67,7 +68,8 @@ def test_a_report_in_which_everything_held_has_no_faults() -> None:
 def test_each_thing_that_did_not_hold_is_a_fault_of_its_own() -> None:
     for name, bad in {
         "tcp": [22, 80, 111, 2049],
-        "udp_answering": [67, 69],
+        "udp_answering": [67],
+        "tftp_gives_loaders": False,
         "udp_listening": [67, 111],
         "proxy_udp_listening": [67],
         "68_idle": "open|filtered",

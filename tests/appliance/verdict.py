@@ -8,7 +8,7 @@ from tests.appliance.inside import SERVICES
 from tests.appliance.story import PCS, Report
 
 TCP_OPEN = [22, 80, 2049]  # SSH, HTTP, NFSv4
-UDP_ANSWERING = [67, 69, 123]  # DHCP, TFTP, NTP: asked in their own protocols
+UDP_ANSWERING = [67, 123]  # DHCP, NTP: nmap asks in their own protocols (TFTP answers from another port)
 UDP_LISTENING = {67, 69, 123, 4021}  # and what PCs answer to a cast
 PROXY_PORT = 4011
 WORST_SCORE = 2.5  # of 10, by systemd-analyze security
@@ -45,6 +45,8 @@ def ports(report: Report) -> Iterator[str]:
         yield f"open TCP ports are {found.get('tcp')}, not {TCP_OPEN}"
     if found.get("udp_answering") != UDP_ANSWERING:
         yield f"UDP ports that answer are {found.get('udp_answering')}, not {UDP_ANSWERING}"
+    if not found.get("tftp_gives_loaders"):
+        yield "no loader comes by TFTP"
     if not set(found.get("udp_listening", [0])) <= UDP_LISTENING:
         yield f"UDP ports with a listener are {found.get('udp_listening')}, not {sorted(UDP_LISTENING)}"
     if PROXY_PORT not in found.get("proxy_udp_listening", []):
