@@ -125,7 +125,7 @@ def test_what_chance_left_is_removed_and_nothing_is_younger_than_the_newest_pack
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("x")
     (tree / "etc/machine-id").write_text("5f1d6f0e3d0b4b399f0c0d1eca57beef\n")
-    os.utime(tree / "etc/old", (EPOCH_S - 9, EPOCH_S - 9))
+    os.utime(tree / "etc/old", (EPOCH_S - 5, EPOCH_S - 9))
     root.clean(tree, EPOCH_S)
     assert [name for name in left if (tree / name).exists()] == []
     assert (tree / "var/log/apt").is_dir(), "folders stay, with their owners"
@@ -133,6 +133,7 @@ def test_what_chance_left_is_removed_and_nothing_is_younger_than_the_newest_pack
     times = {path.relative_to(tree): path.lstat().st_mtime for path in tree.rglob("*")}
     assert max(times.values()) == EPOCH_S
     assert times[Path("etc/old")] == EPOCH_S - 9
+    assert {path.lstat().st_atime for path in (tree / "etc/old", tree / "var/x")} == {EPOCH_S - 9, EPOCH_S}
     assert times[Path("etc/default/keyboard")] < EPOCH_S, "what the first start would else make again"
 
 

@@ -20,7 +20,18 @@ from bootdisk.command import run
 from applianceimage import base, disk, root, sbom
 from applianceimage.layout import DISK_MIB
 from applianceimage.packages import Packages, date_of, fetch, named, repository
-from applianceimage.recipe import BOOTDISK, CHRONY, CODE, FILES, PRESET, PROJECT, RECIPE, BuildError, digest, tree_of
+from applianceimage.recipe import (
+    BOOTDISK,
+    CHRONY,
+    CODE,
+    FILES,
+    PRESET,
+    PROJECT,
+    RECIPE,
+    BuildError,
+    digest,
+    tree_of,
+)
 
 LEAST_FREE_BYTES = 6_000_000_000
 

@@ -60,5 +60,5 @@ def _explained(one: Path, other: Path, work: Path) -> list[str]:
         subprocess.run(words, capture_output=True, check=False)
     words = ["diff", "--recursive", "--brief", "--no-dereference", *map(str, roots)]
     found = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
-    lines += found[:_TELL] or ["no file's content differs: times, owners or the order of blocks do."]
+    lines += found[:_TELL] or ["no file's content differs: times, owners or the order of blocks do; see debugfs' stat."]
     return lines

@@ -53,8 +53,9 @@ def configure(root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    (root / "etc/systemd/system-preset").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PRESET, root / "etc/systemd/system-preset" / PRESET.name)
+    for source, folder in ((PRESET, "etc/systemd/system-preset"), (TIME, "etc/chrony/conf.d")):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, root / folder / source.name)
     (root / "etc/chrony/conf.d").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(CHRONY, root / "etc/chrony/conf.d" / CHRONY.name)
     (root / "boot/grub").mkdir(parents=True, exist_ok=True)
@@ -113,9 +114,9 @@ def clean(root: Path, epoch_s: int) -> None:
         # The last two: nothing to bring up to date at the first start (systemd-update-done.service(8)).
         (root / name).touch()
     for path in _everything(root):
-        facts = path.lstat()
-        if facts.st_mtime > epoch_s:
-            os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
+        # The time of the last access too, which copies keep: mke2fs takes it over.
+        time_s = min(int(path.lstat().st_mtime), epoch_s)
+        os.utime(path, (time_s, time_s), follow_symlinks=False)
     # Older than what was made from them, or the first start makes it again (console-setup.sh).
     for name in ("console-setup", "keyboard"):
         os.utime(root / "etc/default" / name, (epoch_s - 60, epoch_s - 60))
