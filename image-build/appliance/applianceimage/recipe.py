@@ -15,7 +15,6 @@ __all__ = [
     "PRESET",
     "PROJECT",
     "RECIPE",
-    "TIME",
     "BuildError",
     "digest",
     "tree_of",
@@ -30,7 +29,6 @@ BOOTDISK = HOME.parent / "bootdisk"
 PROJECT = HOME.parent.parent
 # For this image only, so that the package has it not: on somebody else's server it would speak about his terminals.
 PRESET = PROJECT / "systemd/system-preset/80-diecast.preset"
-TIME = PROJECT / "systemd/chrony/diecast.conf"
 CHRONY = PROJECT / "systemd/chrony/diecast.conf"  # there it lies among the documents
 
 

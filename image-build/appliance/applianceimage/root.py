@@ -53,11 +53,9 @@ def configure(root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
         target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    for source, folder in ((PRESET, "etc/systemd/system-preset"), (TIME, "etc/chrony/conf.d")):
+    for source, folder in ((PRESET, "etc/systemd/system-preset"), (CHRONY, "etc/chrony/conf.d")):
         (root / folder).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, root / folder / source.name)
-    (root / "etc/chrony/conf.d").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(CHRONY, root / "etc/chrony/conf.d" / CHRONY.name)
     (root / "boot/grub").mkdir(parents=True, exist_ok=True)
     (root / "boot/grub/grub.cfg").write_text(GRUB_CFG)
     shutil.copyfile(RECIPE / "sources.list", root / "etc/apt/sources.list")
