@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from bootdisk.command import CommandError, run
@@ -26,3 +28,17 @@ def install(root: Path, repository: Path, more: tuple[str, ...]) -> None:
         run([*command, SUITE, root, f"deb [trusted=yes] copy:{repository} ./"], timeout_s=1800)
     except CommandError as error:
         raise BuildError(f"the packages could not be installed: {error}") from error
+
+
+def fix_times(root: Path, epoch_s: int) -> None:
+    """Let nothing be younger than `epoch_s`, in seconds since 1970, and be read later than it was written."""
+    for path in _everything(root):
+        # The time of the last access too, which copies keep: mke2fs takes it over.
+        time_s = min(int(path.lstat().st_mtime), epoch_s)
+        os.utime(path, (time_s, time_s), follow_symlinks=False)
+
+
+def _everything(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root, topdown=False):
+        yield from (Path(parent, name) for name in (*names, *folders))
+    yield root

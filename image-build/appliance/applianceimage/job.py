@@ -120,9 +120,11 @@ def _base(job: Job, packages: Packages) -> Path:
     with _work(job.cache) as work, _step("installing Debian 13's packages"):
         work.chmod(0o755)  # apt reads the repository as a user of its own
         debs = sorted(packages.debs.glob("*.deb"))
-        _set_date(debs)
+        epoch_s = _set_date(debs)
         repository(work / "repository", debs)
         base.install(work / "root", work / "repository", tuple(named(sbom.depends_of(job.deb))))
+        # Else a package of ours that is younger than this base would leave it the times at which it was made.
+        base.fix_times(work / "root", epoch_s)
         (work / "root").rename(target)
     return target
 

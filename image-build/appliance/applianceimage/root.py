@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from bootdisk.command import run
 
-from applianceimage.base import DPKG_OPTIONS, UNSAFE
+from applianceimage.base import DPKG_OPTIONS, UNSAFE, fix_times
 from applianceimage.layout import GRUB_CFG
 from applianceimage.recipe import CHRONY, FILES, PRESET, RECIPE, BuildError, tree_of, words
 
@@ -111,10 +110,7 @@ def clean(root: Path, epoch_s: int) -> None:
     for name in ("usr/lib/clock-epoch", "etc/.updated", "var/.updated"):
         # The last two: nothing to bring up to date at the first start (systemd-update-done.service(8)).
         (root / name).touch()
-    for path in _everything(root):
-        # The time of the last access too, which copies keep: mke2fs takes it over.
-        time_s = min(int(path.lstat().st_mtime), epoch_s)
-        os.utime(path, (time_s, time_s), follow_symlinks=False)
+    fix_times(root, epoch_s)
     # Older than what was made from them, or the first start makes it again (console-setup.sh).
     for name in ("console-setup", "keyboard"):
         os.utime(root / "etc/default" / name, (epoch_s - 60, epoch_s - 60))
@@ -125,9 +121,3 @@ def _empty(folder: Path) -> None:
     for parent, _, names in os.walk(folder):
         for name in names:
             Path(parent, name).unlink()
-
-
-def _everything(root: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(root, topdown=False):
-        yield from (Path(parent, name) for name in (*names, *folders))
-    yield root
