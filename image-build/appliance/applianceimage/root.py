@@ -103,6 +103,9 @@ def clean(root: Path, epoch_s: int) -> None:
                 _empty(path)
             else:
                 path.unlink()
+    for name in ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial"):
+        # apt makes them when it wants them; whose they are depends on who could read the folder of the build.
+        shutil.rmtree(root / name, ignore_errors=True)
     # Empty, not missing: systemd makes an id at the first start, and does not take every preset anew.
     (root / "etc/machine-id").touch()
     (root / "etc/resolv.conf").unlink(missing_ok=True)
