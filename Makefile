@@ -48,10 +48,10 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 check: $(VENV)/.ready lint ## everything without guests and without the whole console, in three minutes
 	@pytest -n 4 -m "not guest and not appliance and not slow and not screen" --junitxml=build/check.xml
 
-test: agent disks deb lint ## everything, guests included
+test: agent disks appliance lint ## everything, guests included
 	@image-build/run-tests.sh "not slow and not appliance"
 
-test-all: agent disks deb lint ## as test, and the slow ones
+test-all: agent disks appliance lint ## as test, and the slow ones
 	@image-build/run-tests.sh "not appliance"
 
 test-appliance: appliance disks ## the box's own image in the virtual lab: set up by keys, a cast while all is killed, ports, SSH, Secure Boot
