@@ -80,7 +80,8 @@ def test_the_doctor_finds_nothing_wrong_but_what_is_not_set_up_yet(installed: Ma
     bad = {finding["area"] for finding in findings if finding["level"] == "problem"}
     assert bad <= {"network", "nfs"}  # no interface chosen; this folder has no kernel of its own
     good = {finding["area"] for finding in findings if finding["level"] == "ok"}
-    assert {"settings", "boot", "versions", "store", "space"} <= good
+    assert {"settings", "boot", "versions", "store"} <= good
+    assert "space" in {finding["area"] for finding in findings}  # how much there is, is the test machine's
 
 
 def test_the_console_opens_in_both_languages_for_the_services_user(installed: Machine) -> None:
