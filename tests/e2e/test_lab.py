@@ -49,5 +49,5 @@ def test_the_lab_is_worked_from_one_terminal(own_lab: None) -> None:
         person.press("F12")
         person.waits_for("end the lab")
         person.press("y")
-        person.waits_for("Pane is dead", 60)
+        person.waits_for_end(60)
     assert remove_stale() == []

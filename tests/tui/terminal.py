@@ -235,6 +235,16 @@ class Tmux:
         """What is to be seen."""
         return self._run("capture-pane", "-p")
 
+    def waits_for_end(self, timeout_s: float = 15.0) -> None:
+        """Wait until the program has ended. (The line that tmux draws then is missing when it learns of the closed
+        terminal before it learns of the process's end.) Raises `AssertionError` with what is there.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._run("display-message", "-p", "#{pane_dead}").strip() != "1":
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the program has not ended within {timeout_s:g} s:\n{self.text()}")
+            time.sleep(0.1)
+
     def press(self, *keys: str) -> None:
         """Press keys, by tmux's names: Down, Enter, Escape, C-p; or characters."""
         for key in keys:
