@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from appliance.tui.snapshot import Disk, Gauges, LinkUse
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SMALL, LARGE = (80, 24), (120, 40)
+_SOON_S = 10.0
 BOX = "lab-b204"
 NO_COMMAND = ("false",)  # in place of our command line: whatever it is asked, it knows nothing
 GAUGES = Gauges(
@@ -87,6 +89,14 @@ class Seat:
     def line_with(self, words: str) -> str:
         """The first line that holds `words`."""
         return next((line for line in self.lines() if words in line), "")
+
+    async def shows(self, words: str) -> None:
+        """Wait until the screen says it."""
+        until = time.monotonic() + _SOON_S
+        while words not in self.text():
+            assert time.monotonic() < until, self.text()
+            await self.pilot.pause(0.05)
+            await self.settle()
 
 
 async def look(pilot: Pilot[None]) -> None:

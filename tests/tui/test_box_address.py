@@ -25,8 +25,6 @@ from appliance.tui.snapshot import Snapshot
 from tests.fakes.root import FakeRoot, fake_root
 from tests.tui.kit import SMALL, Seat, console, make_app, pressing
 
-SOON_S = 10.0
-
 
 class Machine:
     """Two interfaces, of which the second has what root gave it."""
@@ -70,15 +68,6 @@ def settings(root: FakeRoot) -> Settings:
     return dataclasses.replace(Settings(), paths=Paths(run=root.run))
 
 
-async def shows(seat: Seat, words: str) -> None:
-    """Wait until the screen says it."""
-    until = time.monotonic() + SOON_S
-    while words not in seat.text():
-        assert time.monotonic() < until, seat.text()
-        await seat.pilot.pause(0.05)
-        await seat.settle()
-
-
 async def to_the_address(seat: Seat) -> None:
     await seat.press("enter", "enter")
     assert "▸ 3 Which address?" in seat.text()
@@ -99,9 +88,9 @@ async def test_the_first_start_gives_the_box_another_address_and_the_range_follo
         assert "leave it as it is" in seat.line_with("10.9.0.7/24 ")
         await seat.press("end", "enter")
         await want(seat, "10.20.4.1/22")
-        await shows(seat, "eth1 has 10.20.4.1/22 now. Keep it?")
+        await seat.shows("eth1 has 10.20.4.1/22 now. Keep it?")
         await seat.press("enter")
-        await shows(seat, "▸ 4 Who gives addresses?")
+        await seat.shows("▸ 4 Who gives addresses?")
         assert "3 Which address?        10.20.4.1/22" in seat.text()
         await seat.press("home", "enter")
         assert "The subnet is 10.20.4.0/22; this box is 10.20.4.1." in seat.text()
@@ -115,9 +104,9 @@ async def test_an_address_that_is_not_kept_is_taken_back_and_asked_for_again(emp
         await to_the_address(seat)
         await seat.press("end", "enter")
         await want(seat, "10.20.4.1/22")
-        await shows(seat, "Keep it?")
+        await seat.shows("Keep it?")
         await seat.press("escape")
-        await shows(seat, "Nobody kept 10.20.4.1/22.")
+        await seat.shows("Nobody kept 10.20.4.1/22.")
         await seat.press("enter")
         assert "▸ 3 Which address?" in seat.text()
         assert "10.9.0.7/24" in seat.text()
@@ -165,7 +154,7 @@ async def test_what_root_could_not_do_is_said_and_the_page_stays(empty: Store, r
         await to_the_address(seat)
         await seat.press("end", "enter")
         await want(seat, "10.20.4.1/22")
-        await shows(seat, "networkctl reload: Access denied.")
+        await seat.shows("networkctl reload: Access denied.")
         await seat.press("enter")
         assert "▸ 3 Which address?" in seat.text()
 
@@ -177,7 +166,7 @@ async def test_a_unit_that_never_begins_is_said(empty: Store, root: FakeRoot, mo
         await to_the_address(seat)
         await seat.press("end", "enter")
         await want(seat, "dhcp")
-        await shows(seat, "Nothing has begun.")
+        await seat.shows("Nothing has begun.")
         await seat.press("escape")
         assert "▸ 3 Which address?" in seat.text()
 
@@ -193,9 +182,9 @@ async def test_the_network_screen_gives_an_interface_another_address(store: Stor
         await own(seat)
         await seat.press("e")
         await want(seat, "dhcp")
-        await shows(seat, "eth1 has dhcp now. Keep it?")
+        await seat.shows("eth1 has dhcp now. Keep it?")
         await seat.press("enter")
-        await shows(seat, "10.44.0.9/16")
+        await seat.shows("10.44.0.9/16")
     assert root.wishes[0]["address"] == "dhcp"
 
 
@@ -206,9 +195,9 @@ async def test_a_trial_that_another_session_began_is_answered_from_here_too(stor
         while address.state(root.run) is None:
             await seat.pilot.pause(0.02)
         await seat.press("enter")
-        await shows(seat, "eth1 has 10.20.4.1/22 now. Keep it?")
+        await seat.shows("eth1 has 10.20.4.1/22 now. Keep it?")
         await seat.press("enter")
-        await shows(seat, "10.20.4.1/22")
+        await seat.shows("10.20.4.1/22")
     state = address.state(root.run)
     assert state is not None
     assert state.stage == address.KEPT

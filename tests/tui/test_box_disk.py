@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from tests.cli.test_box_disk import LSBLK
 from tests.fakes.root import FakeRoot, fake_root
 from tests.tui.kit import SMALL, Seat, console, make_app, pressing, settle
 
-SOON_S = 10.0
-
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRoot]:
@@ -31,15 +28,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRoot]:
 
 def settings(root: FakeRoot) -> Settings:
     return dataclasses.replace(Settings(), paths=Paths(run=root.run))
-
-
-async def shows(seat: Seat, words: str) -> None:
-    """Wait until the screen says it."""
-    until = time.monotonic() + SOON_S
-    while words not in seat.text():
-        assert time.monotonic() < until, seat.text()
-        await seat.pilot.pause(0.05)
-        await seat.settle()
 
 
 async def disks(seat: Seat) -> None:
@@ -66,10 +54,10 @@ async def test_another_disk_is_chosen_confirmed_by_its_name_and_taken(store: Sto
         assert "That is not sdc. Nothing was done." in seat.text()
         assert root.begun == []
         await seat.press("backspace", "c", "enter")
-        await shows(seat, "Images are being copied to sdc")
+        await seat.shows("Images are being copied to sdc")
         assert "25 %" in seat.text()
         root.holds = False
-        await shows(seat, "Images lie on sdc from now on.")
+        await seat.shows("Images lie on sdc from now on.")
     assert root.wishes[0]["contents"] == ["sdc: ntfs Data"]
     assert "box disk take" in {line.action for line in store.audit.list()}
 
@@ -85,7 +73,7 @@ async def test_who_goes_away_finds_it_under_way_again(empty: Store, root: FakeRo
         assert "Nothing is on it." in seat.text()
         await seat.type("sdb")
         await seat.press("enter")
-        await shows(seat, "Images are being copied to sdb")
+        await seat.shows("Images are being copied to sdb")
         await seat.press("escape")
         assert "Images are being copied" not in seat.text()
         await seat.press("e")
@@ -123,7 +111,7 @@ async def test_what_root_could_not_do_is_said(empty: Store, root: FakeRoot) -> N
         await seat.press("enter")
         await seat.type("sdb")
         await seat.press("enter")
-        await shows(seat, "mkfs.xfs: no.")
+        await seat.shows("mkfs.xfs: no.")
         await seat.press("escape")
         assert "mkfs.xfs" not in seat.text()
 
@@ -139,7 +127,7 @@ async def test_a_unit_that_never_begins_is_said(empty: Store, root: FakeRoot, mo
         await seat.press("enter")
         await seat.type("sdb")
         await seat.press("enter")
-        await shows(seat, "Nothing has begun.")
+        await seat.shows("Nothing has begun.")
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
@@ -160,7 +148,7 @@ async def test_the_first_start_takes_another_disk_too(empty: Store, root: FakeRo
         await seat.press("enter")
         await seat.type("sdb")
         await seat.press("enter")
-        await shows(seat, "Images lie on sdb from now on.")
+        await seat.shows("Images lie on sdb from now on.")
         assert "▸ 6 Where do images go?" in seat.text()
 
 
