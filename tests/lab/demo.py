@@ -27,8 +27,8 @@ from tests.lab.windows_disk import CONTENT_LEFT_OUT
 FOLDER = BUILD / "lab" / "demo"
 MASTER = Hardware(firmware="uefi-sb", bus="virtio")
 TARGETS = {
-    "secure-pc": Hardware(firmware="uefi-sb", bus="nvme", disk_mib=2560),
-    "bios-pc": Hardware(firmware="bios", bus="sata", disk_mib=3072),
+    "secure-pc": Hardware(firmware="uefi-sb", bus="nvme", disk_mib=2560, cpus=1),
+    "bios-pc": Hardware(firmware="bios", bus="sata", disk_mib=3072, cpus=1),
 }
 LATE, LATE_S = "bios-pc", 20  # the firmware of the other one takes so much longer
 EMULATED_MBIT_S = 80  # about what two PCs take in whose processors are emulated

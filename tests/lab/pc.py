@@ -46,6 +46,8 @@ class Hardware:
     disk_mib: int = 2048
     sector: int = 512
     memory_mib: int = 1280
+    # One where a cast is heard: under emulation each CPU is a thread, and a kernel that patches its own code under
+    # traffic (the first socket with UDP_GRO comes, the last goes) has run into its own breakpoint on the other one.
     cpus: int = 2
     mac: str = ""
     uuid: str = ""

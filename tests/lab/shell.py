@@ -33,9 +33,9 @@ FOLDER = session.FOLDER
 _PCS: dict[str, tuple[Hardware, str]] = {
     "master": (Hardware(firmware="uefi-sb", bus="virtio"), "debian"),
     "windows": (Hardware(firmware="uefi-sb", bus="sata"), "windows"),
-    "secure-pc": (Hardware(firmware="uefi-sb", bus="nvme", disk_mib=2560), ""),
-    "uefi-pc": (Hardware(firmware="uefi", bus="virtio", disk_mib=2560), ""),
-    "bios-pc": (Hardware(firmware="bios", bus="sata", disk_mib=3072), ""),
+    "secure-pc": (Hardware(firmware="uefi-sb", bus="nvme", disk_mib=2560, cpus=1), ""),
+    "uefi-pc": (Hardware(firmware="uefi", bus="virtio", disk_mib=2560, cpus=1), ""),
+    "bios-pc": (Hardware(firmware="bios", bus="sata", disk_mib=3072, cpus=1), ""),
 }
 
 
