@@ -83,6 +83,13 @@ class Story(mainjob.MainJob):
         self.report: Report = Report()
         self.say = say
 
+    def chapter(self, name: str, tell: Callable[[], object]) -> None:
+        """Tell a part that nothing after it needs: what breaks it off is a fault, and the story goes on."""
+        try:
+            tell()
+        except (LabError, AssertionError) as error:
+            self.fault(f"{name} broke off: {error}")
+
     # The box
 
     def first_start(self) -> None:
@@ -289,13 +296,13 @@ def _tell_it(story: Story, disk: Path) -> None:
     story.add_pc("master", PC, disk=disk)
     for name in PCS:
         story.add_pc(name, PC)
-    story.try_to_get_out()
-    story.look_at_ports()
-    story.look_at_units()
+    story.chapter("The ways out", story.try_to_get_out)
+    story.chapter("The look at the ports", story.look_at_ports)
+    story.chapter("The look at the units", story.look_at_units)
     if story.capture("master", IMAGE) is None:
         return
     story.diecast("setting", "set", "cast.rate_mbit", str(SLOW_MBIT_S))
     story.diecast("service", "restart", "cast")
     story.deploy(IMAGE, PCS, PCS[-1], LATE_S)
     story.compare("master", PCS)
-    story.start_with_secure_boot()
+    story.chapter("The start with Secure Boot", story.start_with_secure_boot)
