@@ -45,14 +45,14 @@ screens: $(VENV)/.ready ## draw the console's pictures in docs/screens again
 lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
-check: $(VENV)/.ready lint ## everything without guests and without the whole console, in three minutes
-	@pytest -n 4 -m "not guest and not appliance and not slow and not screen" --junitxml=build/check.xml
+check: $(VENV)/.ready lint ## everything without guests, the whole console and single long tests, in three minutes
+	@pytest -n 4 -m "not guest and not appliance and not slow and not screen and not lengthy" --junitxml=build/check.xml
 
 test: agent disks appliance lint ## everything, guests included
-	@image-build/run-tests.sh "not slow and not appliance"
+	@image-build/run-tests.sh "not slow"
 
 test-all: agent disks appliance lint ## as test, and the slow ones
-	@image-build/run-tests.sh "not appliance"
+	@image-build/run-tests.sh ""
 
 test-appliance: appliance disks ## the box's own image in the virtual lab: set up by keys, a cast while all is killed, ports, SSH, Secure Boot
 	@pytest -m appliance -s --junitxml=build/appliance.xml tests/appliance

@@ -82,6 +82,7 @@ def test_a_pc_that_the_operator_drops_goes_on_by_nfs(room: Room) -> None:
     assert found["nfs_bytes"] > 0 < found["cast_bytes"]
 
 
+@pytest.mark.lengthy
 def test_when_the_service_dies_in_mid_cast_the_rest_comes_by_nfs(room: Room) -> None:
     version = room.image(WINDOWS)
     cast = room.store.casts.limit(room.cast(version).id, 8)

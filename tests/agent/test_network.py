@@ -219,6 +219,7 @@ def test_the_lease_is_renewed_while_the_task_runs(wire: Wire) -> None:
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_the_agent_waits_for_a_port_that_forwards_late(wire: Wire) -> None:
     timer = threading.Timer(5, wire.start_dnsmasq)
     timer.start()

@@ -71,6 +71,7 @@ def test_nothing_is_pruned_from_the_pool_while_a_backup_that_stays_cannot_be_rea
     assert pool.held_chunks(place) == {chunk_id(plain(1))}
 
 
+@pytest.mark.lengthy
 def test_what_an_interrupted_run_left_is_removed_and_its_chunks_are_used(box: Home, place: Place, disk: Path) -> None:
     box.image("win11", *range(600))
     asked = iter([False, False, True])
@@ -281,6 +282,7 @@ def test_a_key_that_sshd_does_not_know_is_one_sentence(disk: Path, sshd: Path, t
     assert "ssh-copy-id 127.0.0.1" in raised.value.hint
 
 
+@pytest.mark.lengthy
 def test_a_real_ssh_server_takes_backups_prunes_them_and_gives_them_back(box: Home, sshd: Path, disk: Path) -> None:
     place = Remote("127.0.0.1", str(disk), program=str(sshd))
     id = box.image("win11", 1, 2)

@@ -88,6 +88,7 @@ def test_a_room_of_slow_disks_is_not_flooded() -> None:
     assert out.mean <= 1.2 * room.chunks * room.plain_bytes / 40e6
 
 
+@pytest.mark.lengthy
 def test_a_room_of_uneven_disks_takes_little_longer_than_each_alone() -> None:
     """16 disks of 103 to 154 MB/s: what the slow ones leave is nearly the same, and is sent twice rather than all."""
     disks = [103e6 + 51e6 * n / 15 for n in range(16)]

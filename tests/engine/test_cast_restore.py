@@ -125,6 +125,7 @@ def received(
     )
 
 
+@pytest.mark.lengthy
 def test_chunks_in_any_order_make_the_same_disk_as_a_restore(
     version: Version, feed: ShuffledFeed, finished: bytes, tmp_path: Path
 ) -> None:

@@ -405,6 +405,7 @@ def crash_at(base: Path, steps: dict[int, int]) -> dict[int, int]:
     return {int(step): int(status) for step, status in lines}
 
 
+@pytest.mark.lengthy
 def test_a_process_killed_at_any_step_leaves_only_what_the_next_try_mends(tmp_path: Path) -> None:
     manifest, files = version_of([chunk_id(plain(number)) for number in range(4)])
     stores = {step: ChunkStore(tmp_path / str(step)) for step in range(1, 161, 3)}

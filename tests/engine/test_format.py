@@ -8,6 +8,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+import pytest
 from blake3 import blake3
 
 from appliance.engine.capture import CaptureResult
@@ -85,6 +86,7 @@ class DocumentReader:
                 data = data[length:]
 
 
+@pytest.mark.lengthy
 def test_a_reader_written_from_the_document_restores_the_same_disk(
     gpt_disk: Made, gpt_version: tuple[ChunkStore, str, CaptureResult], tmp_path: Path
 ) -> None:

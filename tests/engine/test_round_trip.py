@@ -81,6 +81,7 @@ def test_a_gpt_disk_fits_a_smaller_disk_whose_end_is_behind_its_partitions(
     assert digest(too_small) == unchanged
 
 
+@pytest.mark.lengthy
 def test_an_mbr_disk_with_logical_partitions_comes_back(mbr_disk: Made, store: ChunkStore, tmp_path: Path) -> None:
     version, _ = captured(store, mbr_disk.path)
     target = Made(dirty_target(tmp_path / "target", 200 * MIB), mbr_disk.parts)

@@ -65,6 +65,7 @@ def finished(gpt_version: Version, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @given(cuts=st.lists(st.integers(0, 60), min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.lengthy
 def test_a_restore_interrupted_anywhere_and_run_again_ends_equal(
     gpt_version: Version, finished: bytes, tmp_path: Path, cuts: list[int]
 ) -> None:

@@ -98,6 +98,7 @@ def test_forged_feedback_is_dropped_and_counted(room: Room) -> None:
     assert room.power_on(task, cast).report().complete, "its messages count although a higher number was forged"
 
 
+@pytest.mark.lengthy
 def test_two_casts_share_the_link(room: Room) -> None:
     stations = []
     versions = [room.image(150, f"image{n}", n) for n in range(2)]
@@ -208,6 +209,7 @@ def test_a_killed_service_goes_on_where_its_pcs_are(room: Room) -> None:
     assert [report.counts["bad_hash"] for report in reports] == [0, 0]
 
 
+@pytest.mark.lengthy
 def test_pcs_that_hear_no_group_are_sent_broadcasts(room: Room) -> None:
     version = room.image(50)
     cast = room.cast(version)
@@ -254,6 +256,7 @@ s.sendto(bytes.fromhex("1164ee9b00000000"), ("224.0.0.1", 0))
 
 
 @pytest.mark.parametrize("other_querier", [False, True])
+@pytest.mark.lengthy
 def test_the_box_asks_for_members_while_a_cast_is_open_unless_somebody_else_does(
     room: Room, other_querier: bool
 ) -> None:

@@ -112,6 +112,7 @@ def test_an_address_that_a_stranger_uses_is_not_offered(wires: Wires, tmp_path: 
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_an_exhausted_range_is_said_and_the_service_goes_on(wires: Wires, tmp_path: Path) -> None:
     stations = [wires.add_station(f"pc{number}") for number in range(4)]
     with DhcpBox(wires, tmp_path) as box:
@@ -148,6 +149,7 @@ def test_malformed_datagrams_are_named_and_the_service_goes_on(wires: Wires, tmp
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_nothing_is_answered_on_an_interface_that_was_not_chosen(wires: Wires, tmp_path: Path) -> None:
     wires.box_ip("link", "add", "other0", "type", "veth", "peer", "name", "far0")
     sh("ip", "netns", "add", f"{wires.name}-far")
@@ -165,6 +167,7 @@ def test_nothing_is_answered_on_an_interface_that_was_not_chosen(wires: Wires, t
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_full_mode_refuses_to_start_beside_another_server_and_names_it(wires: Wires, tmp_path: Path) -> None:
     foreign = wires.add_station("foreign", "10.77.0.2/16")
     with Dnsmasq(foreign, tmp_path, "--interface=eth0", "--dhcp-range=10.77.9.1,10.77.9.9"):
@@ -178,6 +181,7 @@ def test_full_mode_refuses_to_start_beside_another_server_and_names_it(wires: Wi
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_full_mode_starts_where_nobody_else_answers(wires: Wires, tmp_path: Path) -> None:
     with DhcpBox(wires, tmp_path, settings_toml(tmp_path / "state")) as box:
         assert "Another" not in box.output
@@ -194,6 +198,7 @@ def test_forced_full_mode_starts_and_names_the_other_server(wires: Wires, tmp_pa
 
 
 @pytest.mark.netns
+@pytest.mark.lengthy
 def test_proxy_mode_names_loaders_beside_dnsmasq_and_lends_nothing(wires: Wires, tmp_path: Path) -> None:
     foreign = wires.add_station("foreign", "10.77.0.2/16")
     station = wires.add_station("pc", mac=MAC)

@@ -74,6 +74,7 @@ def test_random_datagrams_do_not_stop_the_server(running: RunningServer, datagra
     st.lists(st.binary(max_size=20) | st.integers(0, 3).map(ack), max_size=4),
 )
 @FUZZ
+@pytest.mark.lengthy
 def test_random_requests_and_answers_do_not_stop_the_server(
     running: RunningServer, name: bytes, options: list[bytes], answers: list[bytes]
 ) -> None:

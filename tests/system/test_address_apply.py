@@ -141,6 +141,7 @@ def test_what_a_killed_root_left_on_trial_is_taken_away_by_the_units_last_comman
     assert soon(lambda: room.addresses() == [])
 
 
+@pytest.mark.lengthy
 def test_a_file_that_networkd_takes_before_ours_is_named_and_nothing_stays(room: NetworkdRoom, run: Path) -> None:
     other = "/etc/systemd/network/01-first.network"
     room.run("sh", "-c", f"printf '[Match]\\nName={CARD}\\n[Network]\\nAddress=10.9.0.1/24\\n' > {other}")
