@@ -107,7 +107,7 @@ def _leads_in(way: Way, options: Sequence[str], password: str, look: Sequence[st
         return False
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def keys_that_lead_out(terminal: Tmux) -> list[str]:
