@@ -46,7 +46,7 @@ lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	@ruff check . && ruff format --check . && mypy && lint-imports
 
 check: $(VENV)/.ready lint ## everything without guests, the whole console and single long tests, in three minutes
-	@pytest -n 4 -m "not guest and not appliance and not slow and not screen and not lengthy" --junitxml=build/check.xml
+	@pytest -n 6 -m "not guest and not appliance and not slow and not screen and not lengthy" --junitxml=build/check.xml
 
 test: agent disks appliance lint ## everything, guests included
 	@image-build/run-tests.sh "not slow"
